@@ -1,0 +1,36 @@
+# gpunn_test(TARGET source...): a GoogleTest executable over the library's objects, one ctest entry per suite.
+# The suites are listed when ctest starts, so that a configure needs no build; listing costs milliseconds.
+
+set(GPUNN_TEST_TIMEOUT 300 CACHE STRING "Seconds a test suite may take before ctest ends it")
+mark_as_advanced(GPUNN_TEST_TIMEOUT)
+
+function(gpunn_test target)
+  add_executable(${target})
+  gpunn_configure_target(${target})
+  gpunn_add_sources(${target} ${ARGN})
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}")
+  if(TARGET gpunn_test_support)
+    target_link_libraries(${target} PRIVATE gpunn_test_support)
+  endif()
+  target_link_libraries(${target} PRIVATE gpunn_internal GTest::gtest GTest::gmock GTest::gmock_main)
+  gpunn_register_suites(${target})
+endfunction()
+
+# For executables made elsewhere: lists the suites of TARGET in ctest.
+function(gpunn_register_suites target)
+  set(include_file "${CMAKE_CURRENT_BINARY_DIR}/${target}_suites.cmake")
+  set(environment "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1"
+                  "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=atexit_sleep_ms=0")
+  if(GPUNN_TEST_DATA_DIR)
+    list(APPEND environment "GPUNN_TEST_DATA_DIR=${GPUNN_TEST_DATA_DIR}")
+  endif()
+  file(GENERATE OUTPUT "${include_file}" CONTENT
+"set(gpunn_test_name [==[${target}]==])
+set(gpunn_test_executable [==[$<TARGET_FILE:${target}>]==])
+set(gpunn_test_timeout ${GPUNN_TEST_TIMEOUT})
+set(gpunn_test_environment [==[${environment}]==])
+set(gpunn_test_directory [==[${PROJECT_BINARY_DIR}]==])
+include([==[${PROJECT_SOURCE_DIR}/cmake/gpunn_list_suites.cmake]==])
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include_file}")
+endfunction()

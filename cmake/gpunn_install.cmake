@@ -1,0 +1,52 @@
+# Install, export and package rules. The export set holds gpunn::gpunn alone; the installed tree may be moved.
+
+if(NOT GPUNN_INSTALL)
+  return()
+endif()
+include(CMakePackageConfigHelpers)
+
+set(gpunn_cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/gpunn")
+install(TARGETS gpunn EXPORT gpunn_targets
+  LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+  ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(EXPORT gpunn_targets NAMESPACE gpunn:: FILE gpunnTargets.cmake DESTINATION "${gpunn_cmake_dir}")
+
+foreach(header IN LISTS GPUNN_PUBLIC_HEADERS)
+  cmake_path(GET header PARENT_PATH folder)
+  install(FILES "${PROJECT_SOURCE_DIR}/${header}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/gpunn/${folder}")
+endforeach()
+install(FILES "${GPUNN_INCLUDE_TREE}/gpunn/version.h" "${GPUNN_INCLUDE_TREE}/gpunn/gpunn.h"
+  DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/gpunn")
+
+configure_package_config_file("${PROJECT_SOURCE_DIR}/cmake/gpunnConfig.cmake.in"
+  "${PROJECT_BINARY_DIR}/gpunnConfig.cmake" INSTALL_DESTINATION "${gpunn_cmake_dir}")
+# Before 1.0 a minor version may break its users.
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/gpunnConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/gpunnConfig.cmake" "${PROJECT_BINARY_DIR}/gpunnConfigVersion.cmake"
+  DESTINATION "${gpunn_cmake_dir}")
+
+# pkg-config reads ${pcfiledir}, so that the file survives a move of the prefix.
+cmake_path(SET gpunn_pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${gpunn_pc_dir}"
+           OUTPUT_VARIABLE gpunn_pc_prefix)
+set(gpunn_pc_private_libs "-lhwy -lz -pthread -ldl")
+set(gpunn_pc_libs "-lgpunn")
+if(NOT BUILD_SHARED_LIBS)
+  set(gpunn_pc_libs "-lgpunn ${gpunn_pc_private_libs} -lstdc++ -lm")
+endif()
+configure_file("${PROJECT_SOURCE_DIR}/cmake/gpunn.pc.in" "${PROJECT_BINARY_DIR}/gpunn.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/gpunn.pc" DESTINATION "${gpunn_pc_dir}")
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+set(CPACK_PACKAGE_NAME libgpunn)
+set(CPACK_PACKAGE_VENDOR "the libgpunn authors")
+set(CPACK_PACKAGE_CONTACT "the libgpunn authors")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_RESOURCE_FILE_LICENSE "${PROJECT_SOURCE_DIR}/LICENSE")
+set(CPACK_GENERATOR DEB)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_PACKAGING_INSTALL_PREFIX "/usr")
+include(CPack)

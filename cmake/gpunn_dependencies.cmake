@@ -46,6 +46,10 @@ foreach(dir IN ITEMS GPUNN_ZLIB_INCLUDE_DIR GPUNN_HWY_INCLUDE_DIR GPUNN_JSON_INC
   endif()
 endforeach()
 
+# fmt is compiled into the programs that use it; libgpunn does not.
+add_library(gpunn_fmt INTERFACE)
+target_compile_definitions(gpunn_fmt INTERFACE FMT_HEADER_ONLY=1)
+
 if(GPUNN_MODE STREQUAL "cuda")
   if(NOT CMAKE_CUDA_COMPILER)
     set(CMAKE_CUDA_COMPILER "${gpunn_nvcc}")

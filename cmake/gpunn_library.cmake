@@ -42,3 +42,13 @@ if(GPUNN_BUILD_TESTS)
   gpunn_make_library(gpunn_internal STATIC)
   set_target_properties(gpunn_internal PROPERTIES EXCLUDE_FROM_ALL ON)
 endif()
+
+# gpunn_program(TARGET NAME source...): an executable build/bin/NAME over the shared library; may use fmt.
+function(gpunn_program target name)
+  add_executable(${target} ${ARGN})
+  gpunn_configure_target(${target})
+  target_link_libraries(${target} PRIVATE gpunn gpunn_fmt)
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin"
+    INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+endfunction()

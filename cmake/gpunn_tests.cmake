@@ -1,6 +1,9 @@
 # gpunn_test(TARGET source...): a GoogleTest executable over the library's objects, one ctest entry per suite.
 # The suites are listed when ctest starts, so that a configure needs no build; listing costs milliseconds.
 
+# Executables that hold a suite named ...Race: what a build under TSan needs.
+add_custom_target(gpunn_race_tests)
+
 set(GPUNN_TEST_TIMEOUT 300 CACHE STRING "Seconds a test suite may take before ctest ends it")
 mark_as_advanced(GPUNN_TEST_TIMEOUT)
 
@@ -14,6 +17,13 @@ function(gpunn_test target)
   endif()
   target_link_libraries(${target} PRIVATE gpunn_internal GTest::gtest GTest::gmock GTest::gmock_main)
   gpunn_register_suites(${target})
+  foreach(source IN LISTS ARGN)
+    file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/${source}" race REGEX "Race(Test)?," LIMIT_COUNT 1)
+    if(race)
+      add_dependencies(gpunn_race_tests ${target})
+      break()
+    endif()
+  endforeach()
 endfunction()
 
 # For executables made elsewhere: lists the suites of TARGET in ctest.

@@ -1,9 +1,13 @@
 # libgpunn from the folders' object libraries, twice:
 #   gpunn           what users link (gpunn::gpunn); exports only what GPUNN_API marks
-#   gpunn_internal  a static archive of the same objects for our own tests, which reach into the library
-#                   (references, fakes, the emulator)
+#   gpunn_internal  a static archive of the same objects for our own tests and programs, which reach into the
+#                   library (implementation lists, references, fakes, the emulator)
 
 get_property(gpunn_object_libraries GLOBAL PROPERTY GPUNN_OBJECT_LIBRARIES)
+if(TARGET gpunn_emulation)
+  list(APPEND gpunn_object_libraries gpunn_emulation)
+  list(REMOVE_DUPLICATES gpunn_object_libraries)
+endif()
 
 function(gpunn_make_library target type)
   add_library(${target} ${type})
@@ -38,16 +42,20 @@ if(BUILD_SHARED_LIBS)
   target_link_options(gpunn PRIVATE LINKER:--no-undefined LINKER:--gc-sections)
 endif()
 
-if(GPUNN_BUILD_TESTS)
-  gpunn_make_library(gpunn_internal STATIC)
-  set_target_properties(gpunn_internal PROPERTIES EXCLUDE_FROM_ALL ON)
-endif()
+gpunn_make_library(gpunn_internal STATIC)
+set_target_properties(gpunn_internal PROPERTIES EXCLUDE_FROM_ALL ON)
 
-# gpunn_program(TARGET NAME source...): an executable build/bin/NAME over the shared library; may use fmt.
+# gpunn_program(TARGET NAME [INTERNAL] source...): an executable build/bin/NAME over the shared library; may use
+# fmt. INTERNAL links the archive instead, for a program that includes *_impl.h or detail/ headers.
 function(gpunn_program target name)
-  add_executable(${target} ${ARGN})
+  cmake_parse_arguments(PARSE_ARGV 2 arg "INTERNAL" "" "")
+  add_executable(${target} ${arg_UNPARSED_ARGUMENTS})
   gpunn_configure_target(${target})
-  target_link_libraries(${target} PRIVATE gpunn gpunn_fmt)
+  if(arg_INTERNAL)
+    target_link_libraries(${target} PRIVATE gpunn_internal gpunn_fmt)
+  else()
+    target_link_libraries(${target} PRIVATE gpunn gpunn_fmt)
+  endif()
   set_target_properties(${target} PROPERTIES
     OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin"
     INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")

@@ -105,6 +105,18 @@ class Package:
         run(self.cmake, "--build", folder, "--target", "consumer")
         self.check_consumer(folder / "consumer")
 
+    def deb(self):
+        """The Debian package holds library, headers and nothing of the tests."""
+        folder = self.clean("deb")
+        run(pathlib.Path(self.cmake).with_name("cpack"), "-G", "DEB", "-B", folder, cwd=self.build)
+        package, = folder.glob("*.deb")
+        names = [line.split()[5] for line in run("dpkg-deb", "--contents", package).splitlines()]
+        for wanted in ("/libgpunn.so", "/include/gpunn/gpunn.h", "/gpunnConfig.cmake", "/gpunn.pc"):
+            if not any(name.endswith(wanted) for name in names):
+                raise Failure(f"{package.name} lacks {wanted}")
+        if any("gtest" in name or "/tests/" in name for name in names):
+            raise Failure(f"{package.name} holds tests: {names}")
+
     def headers(self):
         run(self.cmake, "--build", self.build, "--target", "gpunn_header_check")
 

@@ -1,0 +1,77 @@
+#pragma once
+// What the runtime needs from a device. Three implementations stand behind it: the CPU, CUDA, and CUDA emulated on the
+// CPU (the same source as CUDA, compiled against the emulation's runtime). Tests add fakes.
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "gpunn/core/api.h"
+#include "gpunn/core/device.h"
+
+namespace gpunn {
+
+using RawStream = void*;  // cudaStream_t on a GPU; null is not used, the CPU's only stream is a dummy address
+using RawEvent = void*;   // cudaEvent_t on a GPU
+
+enum class CopyKind : std::uint8_t { host_to_device, device_to_host, device_to_device };
+
+struct DeviceInfo {
+  std::string name;                // "NVIDIA H100 80GB HBM3", "emulated sm_90", the CPU's model name
+  std::size_t memory_bytes = 0;    // total memory of the device
+  int compute_major = 0;           // 0 on the CPU
+  int compute_minor = 0;
+  int multiprocessors = 0;         // cores on the CPU
+  std::size_t shared_bytes_optin = 0;
+  bool emulated = false;
+};
+
+/// One device. Streams run their work in order and beside each other; on the CPU there is one, and it is synchronous.
+/// Methods throw OutOfMemory, CudaError or DeviceLost; those marked noexcept swallow errors (they run in destructors)
+/// and do nothing once the process is exiting. Thread-safe.
+class GPUNN_API DeviceApi {
+ public:
+  virtual ~DeviceApi();
+
+  virtual DeviceType type() const noexcept = 0;
+  virtual int index() const noexcept = 0;
+  virtual const DeviceInfo& info() const noexcept = 0;
+  /// Makes the device current for the calling thread: for code that calls CUDA or a vendor library itself.
+  virtual void activate();
+  /// Free and total bytes right now.
+  virtual void memory_info(std::size_t& free_bytes, std::size_t& total_bytes) = 0;
+
+  /// Device memory, aligned to 256 bytes (64 on the CPU). `bytes` > 0. Throws OutOfMemory.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void deallocate(void* pointer, std::size_t bytes) noexcept = 0;
+  /// Page-locked host memory that copies can read and write asynchronously (ordinary memory on the CPU).
+  virtual void* allocate_host(std::size_t bytes) = 0;
+  virtual void deallocate_host(void* pointer, std::size_t bytes) noexcept = 0;
+
+  /// Lower `priority` runs first; 0 is the default.
+  virtual RawStream create_stream(int priority) = 0;
+  virtual void destroy_stream(RawStream stream) noexcept = 0;
+  virtual void synchronize_stream(RawStream stream) = 0;
+  /// Waits for every stream of the device.
+  virtual void synchronize_device() = 0;
+
+  virtual RawEvent create_event() = 0;
+  virtual void destroy_event(RawEvent event) noexcept = 0;
+  virtual void record_event(RawEvent event, RawStream stream) = 0;
+  virtual void wait_event(RawStream stream, RawEvent event) = 0;
+  /// True when all work before the last record has finished (or nothing was recorded).
+  virtual bool query_event(RawEvent event) = 0;
+  virtual void synchronize_event(RawEvent event) = 0;
+
+  /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has run.
+  virtual void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) = 0;
+  virtual void fill_bytes(void* dst, int value, std::size_t bytes, RawStream stream) = 0;
+  /// Runs `callback(argument)` on a host thread after the work before it; it must not call the device.
+  virtual void host_callback(RawStream stream, void (*callback)(void*), void* argument) = 0;
+};
+
+GPUNN_API std::unique_ptr<DeviceApi> make_cpu_device_api();
+/// Null in a build without CUDA; throws Unsupported when the device is not there.
+GPUNN_API std::unique_ptr<DeviceApi> make_cuda_device_api(int index);
+
+}  // namespace gpunn

@@ -1,0 +1,92 @@
+// Choosing an entry of an op's list, and running it: ordering, workspace, versions.
+#include "gpunn/core/implementation.h"
+
+#include <cstring>
+
+#include "gpunn/core/error.h"
+#include "gpunn/core/runtime.h"
+
+namespace gpunn::detail {
+
+DeviceType device_type(const DeviceContext& context) noexcept { return context.type(); }
+
+bool plain_choice(const DeviceContext& context) noexcept {
+  const RuntimeOptions& o = context.runtime().options();
+  return o.deterministic && !o.shadow && o.forced.empty();
+}
+
+bool shadow_enabled(const DeviceContext& context) noexcept { return context.runtime().options().shadow; }
+
+namespace {
+
+/// The entry that GPUNN_IMPL ("softmax=ref,matmul=cpu") forces for `op`, or "".
+std::string_view forced_name(std::string_view setting, std::string_view op) {
+  while (!setting.empty()) {
+    const std::size_t comma = setting.find(',');
+    const std::string_view item = setting.substr(0, comma);
+    const std::size_t equals = item.find('=');
+    GPUNN_CHECK(equals != std::string_view::npos, "expected GPUNN_IMPL like \"softmax=ref,matmul=cpu\", got \"", item,
+                "\"");
+    if (item.substr(0, equals) == op) return item.substr(equals + 1);
+    setting = comma == std::string_view::npos ? std::string_view() : setting.substr(comma + 1);
+  }
+  return {};
+}
+
+bool is_reference(const Candidate& c) { return std::string_view(c.name) == "ref"; }
+
+}  // namespace
+
+Choice choose(const char* op, std::span<const Candidate> candidates, const DeviceContext& context) {
+  const RuntimeOptions& options = context.runtime().options();
+  const std::string_view forced = forced_name(options.forced, op);
+  std::string reasons;
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate& c = candidates[i];
+    const bool on_device = c.device == context.type();
+    const bool wanted = forced.empty() ? on_device : forced == c.name && (on_device || is_reference(c));
+    const char* reason = c.reason;
+    if (!wanted)
+      reason = forced.empty() ? "is for another device" : "is not the one GPUNN_IMPL forces";
+    else if (options.deterministic && c.determinism == Determinism::varies && forced.empty())
+      reason = "is not deterministic";
+    if (!reason) return {i, !on_device};
+    reasons += concat(reasons.empty() ? "" : "; ", c.name, " ", reason);
+  }
+  throw_unsupported(concat("no implementation of ", op, " for ", name_of(context.type()), ": ", reasons));
+}
+
+OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
+                 std::size_t workspace_bytes)
+    : writes_(writes) {
+  exec_.device = &context;
+  exec_.pool = &context.runtime().pool();
+  if (!context.is_cpu()) {
+    exec_.stream = context.current_stream();
+    issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+  } else {
+    // Pinned host memory may still be in use by a device copy.
+    for (Storage* s : reads)
+      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+        s->context().scheduler().wait_readable(*s);
+    for (Storage* s : writes)
+      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+        s->context().scheduler().wait_writable(*s);
+  }
+  if (workspace_bytes > 0) {
+    exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
+    exec_.workspace_bytes = workspace_bytes;
+  }
+}
+
+OpIssue::~OpIssue() {
+  // In stream order after the work that uses it, so it can be handed out again at once.
+  if (exec_.workspace) exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
+}
+
+void OpIssue::commit() noexcept {
+  if (issue_) issue_->commit();
+  for (Storage* s : writes_) s->bump_version();
+}
+
+}  // namespace gpunn::detail

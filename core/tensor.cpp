@@ -1,0 +1,311 @@
+#include "gpunn/core/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gpunn/core/autograd.h"
+#include "gpunn/core/op.h"
+#include "gpunn/core/primitives_impl.h"
+
+namespace gpunn {
+
+TensorImpl::TensorImpl() = default;
+
+namespace detail {
+
+Ref<TensorImpl> make_impl(Ref<Storage> storage, const Shape& shape, const Strides& strides, std::int64_t offset,
+                          DType dtype, Layout layout) {
+  auto impl = Ref<TensorImpl>::adopt(new TensorImpl);
+  impl->storage = std::move(storage);
+  impl->shape = shape;
+  impl->strides = strides;
+  impl->offset = offset;
+  impl->dtype = dtype;
+  impl->layout = layout;
+  return impl;
+}
+
+void raw_copy(const Tensor& source, const Tensor& destination) {
+  if (source.numel() == 0) return;
+  CopyProblem p = copy_problem(source, destination);
+  execute(kCopy, p, {&source}, {&destination});
+}
+
+}  // namespace detail
+
+void Tensor::undefined() { detail::throw_invalid("expected a tensor, got an undefined one"); }
+
+DeviceContext& Tensor::host_context(const Storage& pinned) { return pinned.context().runtime().cpu(); }
+
+// ---------------------------------------------------------------- factories
+
+Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype) {
+  const std::size_t bytes = checked_bytes(shape, dtype);
+  return Tensor(detail::make_impl(Storage::allocate(context, bytes), shape, contiguous_strides(shape), 0, dtype,
+                                  Layout::contiguous));
+}
+
+Tensor empty(const Shape& shape, TensorOptions options) {
+  Tensor t = empty_on((options.device ? *options.device : default_device()).context(), shape, options.dtype);
+  if (options.requires_grad) t.requires_grad_();
+  return t;
+}
+
+Tensor full(const Shape& shape, double value, TensorOptions options) {
+  const bool grad = std::exchange(options.requires_grad, false);
+  Tensor t = empty(shape, options);
+  t.fill_(value);
+  if (grad) t.requires_grad_();
+  return t;
+}
+
+Tensor zeros(const Shape& shape, TensorOptions options) { return full(shape, 0, options); }
+Tensor ones(const Shape& shape, TensorOptions options) { return full(shape, 1, options); }
+
+Tensor empty_like(const Tensor& like) { return empty_on(like.context(), like.shape(), like.dtype()); }
+
+Tensor zeros_like(const Tensor& like) {
+  Tensor t = empty_like(like);
+  t.zero_();
+  return t;
+}
+
+Tensor ones_like(const Tensor& like) {
+  Tensor t = empty_like(like);
+  t.fill_(1);
+  return t;
+}
+
+Tensor Tensor::from_host(const void* values, std::int64_t count, DType dtype, const Shape& shape,
+                         const TensorOptions& options) {
+  GPUNN_CHECK(shape.numel() == count, "expected ", shape.numel(), " values for shape ", shape, ", got ", count);
+  Tensor host = empty_on(Device::cpu().context(), shape, dtype);
+  if (count > 0) std::memcpy(host.data(), values, host.nbytes());
+  Tensor t = host.to(options.device ? *options.device : default_device());
+  if (options.requires_grad) t.requires_grad_();
+  return t;
+}
+
+Tensor Tensor::from(std::initializer_list<float> values) {
+  return from(std::span<const float>(values.begin(), values.size()), {static_cast<std::int64_t>(values.size())});
+}
+
+Tensor Tensor::from(std::initializer_list<std::initializer_list<float>> rows) {
+  std::vector<float> values;
+  const std::size_t columns = rows.size() ? rows.begin()->size() : 0;
+  for (const auto& row : rows) {
+    GPUNN_CHECK(row.size() == columns, "expected rows of ", columns, " values, got one of ", row.size());
+    values.insert(values.end(), row.begin(), row.end());
+  }
+  return from(values, {static_cast<std::int64_t>(rows.size()), static_cast<std::int64_t>(columns)});
+}
+
+namespace {
+
+/// f32 values on the CPU, `draw(bits)` of four numbers per Philox block, then moved to where they are wanted.
+template <class Draw>
+Tensor random(const Shape& shape, TensorOptions options, Draw draw) {
+  const bool grad = std::exchange(options.requires_grad, false);
+  Runtime& runtime = Runtime::current();
+  Tensor host = empty_on(runtime.cpu(), shape, DType::f32);
+  const std::int64_t n = host.numel(), blocks = (n + 3) / 4;
+  const std::uint64_t first = runtime.generator().reserve(static_cast<std::uint64_t>(blocks));
+  const std::uint64_t seed = runtime.generator().seed();
+  float* y = static_cast<float*>(host.data());
+  parallel_for(runtime.pool(), blocks, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      float four[4];
+      draw(philox_at(seed, first + static_cast<std::uint64_t>(b)), four);
+      std::memcpy(y + b * 4, four, static_cast<std::size_t>(std::min<std::int64_t>(4, n - b * 4)) * sizeof(float));
+    }
+  });
+  Tensor t = host.to(options.dtype).to(options.device ? *options.device : default_device());
+  if (grad) t.requires_grad_();
+  return t;
+}
+
+}  // namespace
+
+Tensor rand(const Shape& shape, TensorOptions options) {
+  return random(shape, options, [](const Philox4& r, float* y) {
+    for (int i = 0; i < 4; ++i) y[i] = philox_uniform(r.v[i]);
+  });
+}
+
+Tensor randn(const Shape& shape, TensorOptions options) {
+  return random(shape, options, [](const Philox4& r, float* y) {
+    for (int i = 0; i < 4; i += 2) philox_normal(r.v[i], r.v[i + 1], y[i], y[i + 1]);
+  });
+}
+
+// ---------------------------------------------------------------- copies
+
+namespace {
+
+/// A pinned host copy of `context`'s that the scheduler orders against device work.
+Tensor pinned_like(const Tensor& t, DeviceContext& context) {
+  return Tensor(detail::make_impl(Storage::allocate(context, t.nbytes(), Storage::Place::pinned_host), t.shape(),
+                                  contiguous_strides(t.shape()), 0, t.dtype(), Layout::contiguous));
+}
+
+/// Device copy between a contiguous pinned tensor and a contiguous tensor of `context`, on the current stream.
+void transfer(DeviceContext& context, const Tensor& source, const Tensor& destination, CopyKind kind) {
+  if (source.nbytes() == 0) return;
+  Storage* const reads[] = {&source.storage()};
+  Storage* const writes[] = {&destination.storage()};
+  const RawStream stream = context.current_stream();
+  Scheduler::Issue issue(context.scheduler(), stream, reads, writes);
+  context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
+  issue.commit();
+}
+
+Tensor to_device(const Tensor& contiguous_host, DeviceContext& context) {
+  const bool pinned = contiguous_host.storage().place() == Storage::Place::pinned_host &&
+                      &contiguous_host.storage().context() == &context;
+  const Tensor staged = pinned ? contiguous_host : contiguous_host.pin_memory(Device(context));
+  Tensor y = empty_on(context, staged.shape(), staged.dtype());
+  transfer(context, staged, y, CopyKind::host_to_device);
+  return y;
+}
+
+Tensor to_host(const Tensor& contiguous_device) {
+  DeviceContext& context = contiguous_device.context();
+  const Tensor staged = pinned_like(contiguous_device, context);
+  transfer(context, contiguous_device, staged, CopyKind::device_to_host);
+  context.scheduler().wait_readable(staged.storage());
+  Tensor y = empty_on(context.runtime().cpu(), staged.shape(), staged.dtype());
+  if (y.nbytes() > 0) std::memcpy(y.data(), staged.data(), y.nbytes());
+  return y;
+}
+
+}  // namespace
+
+Tensor Tensor::to(Device target, bool non_blocking) const {
+  const Device here = device();
+  if (here == target) return *this;
+  OpScope scope("to");
+  Tensor y;
+  {
+    NoGrad guard;
+    const Tensor source = contiguous();
+    if (here.is_cpu()) {
+      y = to_device(source, target.context());
+      if (!non_blocking && source.storage().place() == Storage::Place::pinned_host)
+        target.context().scheduler().wait_writable(source.storage());  // the caller may overwrite it at once
+    } else {
+      y = to_host(source);
+      if (!target.is_cpu()) y = to_device(y, target.context());
+    }
+  }
+  if (autograd::wanted(*this))
+    autograd::record(y, "to", {this}, [here](const Backward& b) -> Gradients { return {b.grad().to(here)}; });
+  return y;
+}
+
+Tensor Tensor::to(DType target) const {
+  if (dtype() == target) return *this;
+  OpScope scope("to");
+  Tensor y = empty_on(context(), shape(), target);
+  detail::raw_copy(*this, y);
+  if (is_floating(dtype()) && is_floating(target) && autograd::wanted(*this))
+    autograd::record(y, "to", {this},
+                     [from = dtype()](const Backward& b) -> Gradients { return {b.grad().to(from)}; });
+  return y;
+}
+
+Tensor Tensor::clone() const {
+  OpScope scope("clone");
+  Tensor y = empty_on(context(), shape(), dtype());
+  detail::raw_copy(*this, y);
+  if (autograd::wanted(*this))
+    autograd::record(y, "clone", {this}, [](const Backward& b) -> Gradients { return {b.grad()}; });
+  return y;
+}
+
+Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+
+Tensor Tensor::pin_memory(Device target) const {
+  OpScope scope("pin_memory");
+  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device());
+  GPUNN_CHECK(target.is_cuda(), "expected a CUDA device to pin for, got ", target);
+  NoGrad guard;
+  Tensor y = pinned_like(*this, target.context());
+  detail::raw_copy(*this, y);
+  return y;
+}
+
+void Tensor::fill_(double value) const {
+  OpScope scope("fill_");
+  autograd::check_in_place(*this, "fill_");
+  if (numel() == 0) return;
+  FillProblem p = detail::fill_problem(*this, value);
+  execute(kFill, p, {this}, {this});
+}
+
+void Tensor::copy_(const Tensor& source) const {
+  OpScope scope("copy_");
+  autograd::check_in_place(*this, "copy_");
+  GPUNN_CHECK(source.shape() == shape(), "expected a source of shape ", shape(), ", got ", source.shape());
+  NoGrad guard;
+  detail::raw_copy(source.to(device()), *this);
+}
+
+// ---------------------------------------------------------------- reading on the host
+
+void* Tensor::host_data(DType wanted) const {
+  GPUNN_CHECK(dtype() == wanted, "expected a tensor of ", wanted, ", got ", dtype(), "; convert it with .to()");
+  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device(), "; copy it with .to(Device::cpu())");
+  Storage& s = storage();
+  if (s.place() == Storage::Place::pinned_host) s.context().scheduler().wait_writable(s);
+  return data();
+}
+
+void Tensor::copy_to_host(void* destination, DType wanted) const {
+  if (numel() == 0) return;
+  NoGrad guard;
+  const Tensor t = to(wanted).to(Device::cpu()).contiguous();
+  std::memcpy(destination, t.data(), t.nbytes());
+}
+
+double Tensor::item() const {
+  GPUNN_CHECK(numel() == 1, "expected a tensor with one element, got shape ", shape());
+  double value;
+  copy_to_host(&value, DType::f64);
+  return value;
+}
+
+namespace detail {
+
+Tensor raw_add(const Tensor& a, const Tensor& b) {
+  GPUNN_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike, got ", a.shape(), " of ",
+              a.dtype(), " and ", b.shape(), " of ", b.dtype());
+  NoGrad guard;
+  const Tensor left = a.contiguous(), right = b.contiguous();
+  Tensor y = empty_like(left);
+  if (y.numel() == 0) return y;
+  AddProblem p{a.dtype(), left.data(), right.data(), y.data(), y.numel()};
+  execute(kAdd, p, {&left, &right}, {&y});
+  return y;
+}
+
+void raw_add_(const Tensor& a, const Tensor& b) {
+  GPUNN_CHECK(a.is_contiguous() && a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike");
+  if (a.numel() == 0) return;
+  NoGrad guard;
+  const Tensor right = b.contiguous();
+  AddProblem p{a.dtype(), a.data(), right.data(), a.data(), a.numel()};
+  execute(kAdd, p, {&a, &right}, {&a});
+}
+
+}  // namespace detail
+
+std::string to_string(const Tensor& t) {
+  if (!t.defined()) return "Tensor(undefined)";
+  std::string out = detail::concat("Tensor(", t.shape(), ", ", t.dtype(), ", ", t.device());
+  constexpr std::int64_t kShown = 64;
+  const auto values = t.numel() <= kShown ? t.to_vector<double>() : std::vector<double>();
+  for (std::size_t i = 0; i < values.size(); ++i) out += (i ? ", " : ": ") + detail::concat(values[i]);
+  return out + (t.numel() > kShown ? ": …)" : ")");
+}
+
+}  // namespace gpunn

@@ -9,8 +9,9 @@
 namespace {
 
 TEST(BuildInfo, LibraryAndHeadersAreOfOneVersion) {
-  const std::string expected = std::to_string(GPUNN_VERSION_MAJOR) + "." + std::to_string(GPUNN_VERSION_MINOR) +
-                               "." + std::to_string(GPUNN_VERSION_PATCH);
+  const std::string expected = std::to_string(GPUNN_VERSION_MAJOR) + "." +
+                               std::to_string(GPUNN_VERSION_MINOR) + "." +
+                               std::to_string(GPUNN_VERSION_PATCH);
   EXPECT_EQ(gpunn::version(), expected);
   EXPECT_EQ(gpunn::build_info().version, expected);
 }

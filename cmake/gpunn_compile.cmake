@@ -36,6 +36,11 @@ target_compile_options(gpunn_options INTERFACE
   "$<$<COMPILE_LANGUAGE:CXX>:${gpunn_cxx_warnings}>"
   "$<$<COMPILE_LANGUAGE:CUDA>:${gpunn_cuda_warnings}>")
 
+# Exported functions are not meant to be replaced from outside, so the compiler may inline them within the
+# library; sections per function let the linker drop what nothing reaches.
+target_compile_options(gpunn_options INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:-fno-semantic-interposition;-ffunction-sections;-fdata-sections>")
+
 # In emulated mode <cuda_runtime.h> is the shim's; BEFORE keeps a toolkit in the default path from winning.
 set(GPUNN_CUDA_INCLUDE_DIRS "")
 if(GPUNN_EMULATED)

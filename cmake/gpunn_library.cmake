@@ -39,7 +39,8 @@ if(BUILD_SHARED_LIBS)
     target_link_options(gpunn PRIVATE "LINKER:--version-script=${PROJECT_SOURCE_DIR}/cmake/gpunn.map")
     set_target_properties(gpunn PROPERTIES LINK_DEPENDS "${PROJECT_SOURCE_DIR}/cmake/gpunn.map")
   endif()
-  target_link_options(gpunn PRIVATE LINKER:--no-undefined LINKER:--gc-sections)
+  # Calls inside the library bind inside it: no detour through the procedure linkage table on the way to an op.
+  target_link_options(gpunn PRIVATE LINKER:--no-undefined LINKER:--gc-sections LINKER:-Bsymbolic-functions)
 endif()
 
 gpunn_make_library(gpunn_internal STATIC)

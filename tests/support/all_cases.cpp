@@ -1,0 +1,18 @@
+// One declaration and one call per op; each is defined in tests/kernels/<op>_cases.cpp.
+#include "tests/support/all_cases.h"
+
+namespace gpunn::parity {
+
+void add_softmax_cases(Suite& suite);
+void add_cross_entropy_cases(Suite& suite);
+void add_loss_cases(Suite& suite);
+
+Suite all_cases() {
+  Suite suite;
+  add_softmax_cases(suite);
+  add_cross_entropy_cases(suite);
+  add_loss_cases(suite);
+  return suite;
+}
+
+}  // namespace gpunn::parity

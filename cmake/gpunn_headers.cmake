@@ -9,7 +9,7 @@ foreach(folder IN LISTS GPUNN_LIBRARY_FOLDERS)
   list(APPEND GPUNN_PUBLIC_HEADERS ${headers})
 endforeach()
 # Public is what is neither an op's inside nor a detail; the rule is stated once, here.
-list(FILTER GPUNN_PUBLIC_HEADERS EXCLUDE REGEX "(_impl\\.h|/detail/.*|/emulation/.*)$")
+list(FILTER GPUNN_PUBLIC_HEADERS EXCLUDE REGEX "(_impl\\.h|-inl\\.h|/detail/.*|/emulation/.*)$")
 list(SORT GPUNN_PUBLIC_HEADERS)
 
 set(GPUNN_PUBLIC_INCLUDES "")

@@ -21,7 +21,8 @@ Fill constant(double value);
 Fill cycle(std::initializer_list<double> values);
 /// Whole numbers in [low, high), also for integer operands (labels, indices).
 Fill integers(std::int64_t low, std::int64_t high);
-/// `base` with every `period`-th element (from `first` on) replaced by `value`: infinities, ignored labels, ties.
+/// `base` with every `period`-th element (from `first` on) replaced by `value`: infinities, ignored labels,
+/// ties.
 Fill every(std::int64_t period, double value, Fill base, std::int64_t first = 0);
 /// Moves apart what lies within `gap` of a kink at `at` (relu at 0, max at ties), for finite differences.
 Fill avoid(double at, double gap, Fill base);

@@ -1,10 +1,12 @@
 #pragma once
 // Gradients against central differences, in f64 on the CPU, where every op runs its reference.
 //
-//   EXPECT_TRUE(gradcheck([](const Inputs& in) { return softmax(in[0], 1); }, {{{3, 5}, fill::normal(0, 1)}}));
+//   const std::vector<GradInput> inputs{{{3, 5}, fill::normal(0, 1)}};
+//   EXPECT_TRUE(gradcheck([](const Inputs& in) { return softmax(in[0], 1); }, inputs));
 //
-// Each sample draws new inputs. Up to `full_jacobian` input elements, every one is moved; beyond, random directions are.
-// The output is projected on random weights, so that one backward gives the whole gradient.
+// Each sample draws new inputs. Up to `full_jacobian` elements of an input, every one is moved; beyond, it is
+// moved along random directions. The output is projected on random weights, so that one backward gives the
+// whole gradient.
 #include <cstdint>
 #include <functional>
 #include <string>

@@ -1,15 +1,17 @@
 #pragma once
 // Parity: every implementation of an op against its reference in double, for tests and for `gpunn parity`.
 //
-// A case is a problem with sizes and flags set and null pointers, plus how its inputs are filled. For every implementation
-// of the list on the asked device and every dtype, run() draws inputs (rounded to the dtype), solves the problem with the
-// reference in f64 (the truth) and in the dtype, runs the implementation between guards on poisoned outputs, and checks
-//   values    f32: |error| <= c * eps * sqrt(k) * scale;  f16, bf16: |error| <= 2 * the rounded reference's error + that
+// A case is a problem with sizes and flags set and null pointers, plus how its inputs are filled. For every
+// implementation of the list on the asked device and every dtype, run() draws inputs (rounded to the dtype),
+// solves the problem with the reference in f64 (the truth) and in the dtype, runs the implementation between
+// guards on poisoned outputs, and checks
+//   values    f32:   |error| <= c * eps * sqrt(k) * scale
+//             f16, bf16: |error| <= 2 * the rounded reference's error + the same
 //   guards    256 bytes before and after every operand and the workspace are untouched
 //   inputs    are untouched
 //   zeros     an output is at most 30 % exact zeros, unless the case says so
-//   repeats   a second run gives the same bits (Determinism::bitwise); on the CPU with another number of threads, on an
-//             emulated GPU under other thread orders
+//   repeats   a second run gives the same bits (Determinism::bitwise): on the CPU with another number of
+//             threads, on an emulated GPU under other thread orders
 // An implementation that accepted no case at all is a failure too.
 #include <cstddef>
 #include <cstdint>
@@ -29,16 +31,16 @@
 namespace gpunn::parity {
 
 struct CaseOptions {
-  double k = 1;                    // terms that are added up for one output element
-  double c = 4;                    // factor of the f32 bound; above 16 wants a comment with the measured error
-  double half_factor = 2;          // factor on the rounded reference's error
-  Scale scale = Scale::element;    // what the f32 bound is relative to
-  std::vector<std::pair<std::string, Fill>> fills{};       // by operand; others: normal(0, 1), integers 0
+  double k = 1;                  // terms that are added up for one output element
+  double c = 4;                  // factor of the f32 bound; above 16 wants a comment with the measured error
+  double half_factor = 2;        // factor on the rounded reference's error
+  Scale scale = Scale::element;  // what the f32 bound is relative to
+  std::vector<std::pair<std::string, Fill>> fills{};         // by operand; others: normal(0, 1), integers 0
   std::vector<std::pair<std::string, std::string>> alias{};  // {output, input}: one buffer for both
-  std::vector<std::string> zeros_ok{};                     // outputs that may be mostly zero
+  std::vector<std::string> zeros_ok{};                       // outputs that may be mostly zero
   std::vector<DType> dtypes{DType::f32, DType::f16, DType::bf16};
-  std::int64_t shift = 0;          // elements by which every operand starts after a 256-byte boundary
-  bool small = false;              // cheap enough to repeat under 16 thread orders on an emulated GPU
+  std::int64_t shift = 0;  // elements by which every operand starts after a 256-byte boundary
+  bool small = false;      // cheap enough to repeat under 16 thread orders on an emulated GPU
 };
 
 /// A problem with its entries, whatever its type.
@@ -68,7 +70,7 @@ struct Case {
 
 namespace detail {
 
-// Outside the class, whose member of the same name would hide the overloads found by argument-dependent look-up.
+// Outside the class, whose member of the same name would hide what argument-dependent look-up finds.
 template <class P>
 std::vector<Operand> operands_of(P& problem) {
   return operands(problem);
@@ -101,8 +103,8 @@ class Bound final : public BoundProblem {
 /// The cases of one or many ops.
 class Suite {
  public:
-  /// `make()` returns the problem; its dtype and pointers are set by the harness. `prepare(problem)` may compute inputs
-  /// from other inputs, in host memory of the case's dtype. `list` must outlive the suite.
+  /// `make()` returns the problem; its dtype and pointers are set by the harness. `prepare(problem)` may
+  /// compute inputs from other inputs, in host memory of the case's dtype. `list` must outlive the suite.
   template <class P, class Make>
   void add(const ImplementationList<P>& list, std::string name, Make make, CaseOptions options = {},
            std::type_identity_t<std::function<void(P&)>> prepare = {}) {
@@ -123,15 +125,16 @@ class Suite {
 
 struct Options {
   Device device = Device::cpu();
-  std::string op;               // "" for all
-  std::string implementation;   // "" for all
-  std::vector<DType> dtypes;    // empty for all that a case asks for
+  std::string op{};              // "" for all
+  std::string implementation{};  // "" for all
+  std::vector<DType> dtypes{};   // empty for all that a case asks for
   std::uint64_t seed = 1;
-  int orders = 0;               // thread orders of an emulated GPU for small cases, up to 16
+  int orders = 0;             // thread orders of an emulated GPU for small cases, up to 16
+  bool poison_guards = true;  // AddressSanitizer reports what touches a guard, at the access
 };
 
-/// One line of the result: an implementation in a dtype, over all its cases. `worst_error` and `bound` belong to the
-/// element that came nearest to its bound (or went furthest beyond).
+/// One line of the result: an implementation in a dtype, over all its cases. `worst_error` and `bound` belong
+/// to the element that came nearest to its bound (or went furthest beyond).
 struct Row {
   std::string op, implementation, direction;
   DType dtype = DType::f32;
@@ -139,7 +142,15 @@ struct Row {
   double worst_error = 0, bound = 0;
 };
 
-enum class FailureKind : std::uint8_t { value, zeros, guard, input_changed, not_repeatable, error, never_run };
+enum class FailureKind : std::uint8_t {
+  value,
+  zeros,
+  guard,
+  input_changed,
+  not_repeatable,
+  error,
+  never_run
+};
 const char* name_of(FailureKind kind) noexcept;
 
 struct Failure {
@@ -158,8 +169,8 @@ struct Report {
   bool ok() const noexcept { return failures.empty(); }
 };
 
-/// Runs what `options` selects. Throws nothing for a failing implementation: that is a Failure. Takes one device at a
-/// time; the emulator's settings are put back afterwards.
+/// Runs what `options` selects. Throws nothing for a failing implementation: that is a Failure. Takes one
+/// device at a time; the emulator's settings are put back afterwards.
 Report run(const Suite& suite, const Options& options);
 
 }  // namespace gpunn::parity

@@ -1,0 +1,36 @@
+#include "tests/support/parity_test.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "gpunn/core/device.h"
+
+namespace gpunn::parity {
+namespace {
+
+/// GPUNN_TEST_SEED overrides the seed that a failure names.
+std::uint64_t test_seed() {
+  const char* text = std::getenv("GPUNN_TEST_SEED");
+  return text ? std::strtoull(text, nullptr, 10) : 1;
+}
+
+void expect_parity(void (*add)(Suite&), Device device, int orders) {
+  Suite suite;
+  add(suite);
+  const Report report = run(suite, {.device = device, .seed = test_seed(), .orders = orders});
+  EXPECT_FALSE(report.rows.empty()) << "no implementation for " << to_string(device);
+  for (const Failure& f : report.failures) ADD_FAILURE() << name_of(f.kind) << ": " << f.message;
+}
+
+}  // namespace
+
+void expect_parity_on_cpu(void (*add)(Suite&)) { expect_parity(add, Device::cpu(), 0); }
+
+void expect_parity_on_cuda(void (*add)(Suite&)) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no GPU on this machine";
+  expect_parity(add, Device::cuda(0), 16);
+}
+
+}  // namespace gpunn::parity

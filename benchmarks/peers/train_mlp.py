@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Training steps per second of the MLP recipes: gpunn beside PyTorch, interleaved in one run.
+
+    /usr/bin/python3 benchmarks/peers/train_mlp.py build/release/bin/gpunn [--threads 1] [--rounds 3] [--json]
+
+PyTorch's loop is its fast form: data as one float tensor in memory, batches by index, no DataLoader. Each round runs
+every recipe once in each library; the medians and their ratio are printed, with PyTorch's version and BLAS.
+"""
+import argparse
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+RECIPES = {
+    "fashion-mlp": ([784, 256, 128, 64, 10], 0.01),
+    "mnist-mlp": ([784, 128, 10], 0.1),
+}
+FASHION = "/usr/share/datasets/fashion-mnist"
+BATCH = 64
+WARM_UP = 20  # steps that do not count, as in gpunn
+
+
+def find(name, folders):
+    for folder in folders:
+        for suffix in ("", ".gz"):
+            path = os.path.join(folder, name + suffix)
+            if os.path.exists(path):
+                return path
+    sys.exit(f"{name}: not found in {', '.join(folders)}; set GPUNN_DATA_DIR")
+
+
+def read_idx(path, header):
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rb") as f:
+        return f.read()[header:]
+
+
+def load(recipe):
+    import torch
+
+    data = os.environ.get("GPUNN_DATA_DIR", ".")
+    folders = [FASHION] if recipe == "fashion-mlp" else [os.path.join(data, "mnist"), data]
+    images = read_idx(find("train-images-idx3-ubyte", folders), 16)
+    labels = read_idx(find("train-labels-idx1-ubyte", folders), 8)
+    x = torch.frombuffer(bytearray(images), dtype=torch.uint8).reshape(-1, 784).float() / 255
+    return x, torch.frombuffer(bytearray(labels), dtype=torch.uint8).long()
+
+
+def pytorch_rate(recipe, threads, steps):
+    """Steps per second; runs in a process of its own, so that thread pools do not mix."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    x, y = load(recipe)
+    sizes, lr = RECIPES[recipe]
+    layers = []
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
+        layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1])
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    loss_of = torch.nn.CrossEntropyLoss()
+    order = torch.randperm(len(x))
+    start = None
+    for step in range(steps + WARM_UP):
+        if step == WARM_UP:
+            start = time.perf_counter()
+        first = step * BATCH % (len(x) - BATCH)
+        index = order[first : first + BATCH]
+        optimizer.zero_grad()
+        loss_of(model(x[index]), y[index]).backward()
+        optimizer.step()
+    return steps / (time.perf_counter() - start)
+
+
+def blas_name():
+    """The BLAS library that PyTorch has loaded, by the process's memory map."""
+    import torch
+
+    torch.ones(4, 4) @ torch.ones(4, 4)
+    with open("/proc/self/maps") as maps:
+        paths = {line.split()[-1] for line in maps if "blas" in line}
+    return ", ".join(sorted(os.path.realpath(p) for p in paths if p.startswith("/"))) or "none found"
+
+
+def gpunn_rate(binary, recipe, threads, steps):
+    command = [binary, "train", recipe, "--json", "--quiet", "--device", "cpu", "--seed", "0",
+               "--threads", str(threads), "--steps", str(steps + WARM_UP)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["steps_per_second"]
+
+
+def child(arguments):
+    command = [sys.executable, os.path.abspath(__file__), "--child", *map(str, arguments)]
+    environment = dict(os.environ, OMP_NUM_THREADS=str(arguments[1]), OPENBLAS_NUM_THREADS=str(arguments[1]))
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+
+
+def main():
+    if sys.argv[1:2] == ["--child"]:
+        import torch
+
+        recipe, threads, steps = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+        print(json.dumps({"rate": pytorch_rate(recipe, threads, steps), "torch": torch.__version__,
+                          "blas": blas_name()}))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("gpunn", help="the gpunn program of a release build")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    rows, peer = [], {}
+    for recipe in RECIPES:
+        ours, theirs = [], []
+        for _ in range(options.rounds):
+            ours.append(gpunn_rate(options.gpunn, recipe, options.threads, options.steps))
+            peer = child((recipe, options.threads, options.steps))
+            theirs.append(peer["rate"])
+        rows.append({"recipe": recipe, "threads": options.threads, "gpunn": statistics.median(ours),
+                     "pytorch": statistics.median(theirs),
+                     "ratio": statistics.median(ours) / statistics.median(theirs),
+                     "gpunn_all": ours, "pytorch_all": theirs})
+    if options.json:
+        print(json.dumps({"torch": peer["torch"], "blas": peer["blas"], "rows": rows}))
+        return
+    print(f"PyTorch {peer['torch']} over {peer['blas']}")
+    for row in rows:
+        print(f"{row['recipe']:12} {row['threads']} thread(s): gpunn {row['gpunn']:8.0f} steps/s, "
+              f"PyTorch {row['pytorch']:8.0f} steps/s, ratio {row['ratio']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+#include "gpunn/core/cpu_pool.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gpunn/core/detail/cpu_count.h"
+#include "gpunn/core/detail/spin.h"
+#include "gpunn/core/error.h"
+
+namespace gpunn {
+namespace {
+
+constexpr int kSpins = 200;
+
+// True while the thread runs a chunk: a call from inside one runs inline.
+thread_local bool t_in_chunk = false;
+
+void run_inline(std::int64_t chunks, void (*call)(void*, std::int64_t), void* fn) {
+  for (std::int64_t c = 0; c < chunks; ++c) call(fn, c);
+}
+
+}  // namespace
+
+// One job at a time. Workers enter and leave it under the mutex; `open` says whether a late one may still enter, so that
+// the caller waits only for those that are inside.
+struct CpuPool::State {
+  std::mutex mutex;
+  std::condition_variable work, done;
+  std::vector<std::thread> workers;
+  std::atomic<bool> taken{false};            // a caller has the pool
+  std::atomic<std::uint64_t> generation{0};  // moves when a job is published or the pool ends; polled while spinning
+  std::atomic<std::int64_t> next{0};         // first chunk not yet claimed
+  std::atomic<int> inside{0};                // workers in the job; written under the mutex
+  int parked = 0, spins = 0;
+  bool open = false, stop = false, caller_waits = false;
+
+  void (*call)(void*, std::int64_t) = nullptr;
+  void* fn = nullptr;
+  std::int64_t chunks = 0;
+  std::exception_ptr error;
+  std::int64_t error_chunk = 0;
+
+  void start(int count);
+  void worker();
+  void claim_chunks() noexcept;
+  void publish(std::int64_t count, void (*function)(void*, std::int64_t), void* argument);
+  void wait_for_workers();
+};
+
+void CpuPool::State::start(int count) {
+  // Spinning pays only while every thread has a core of its own.
+  spins = count < detail::usable_cores() ? kSpins : 0;
+  try {
+    while (static_cast<int>(workers.size()) < count) workers.emplace_back([this] { worker(); });
+  } catch (const std::system_error&) {
+    // Fewer threads than asked for: slower, with the same results.
+  }
+}
+
+void CpuPool::State::worker() {
+  std::uint64_t seen = 0;
+  for (;;) {
+    for (int i = 0; i < spins && generation.load(std::memory_order_relaxed) == seen; ++i) detail::cpu_pause();
+    {
+      std::unique_lock lock(mutex);
+      ++parked;
+      work.wait(lock, [&] { return generation.load(std::memory_order_relaxed) != seen; });
+      --parked;
+      seen = generation.load(std::memory_order_relaxed);
+      if (stop) return;
+      if (!open) continue;
+      inside.fetch_add(1, std::memory_order_relaxed);
+    }
+    claim_chunks();
+    std::lock_guard lock(mutex);
+    if (inside.fetch_sub(1, std::memory_order_release) == 1 && caller_waits) done.notify_one();
+  }
+}
+
+void CpuPool::State::claim_chunks() noexcept {
+  t_in_chunk = true;
+  for (;;) {
+    const std::int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
+    if (chunk >= chunks) break;
+    try {
+      call(fn, chunk);
+    } catch (...) {
+      // Chunks are claimed in order, so all lower ones run to their end and the lowest failure is the same every time.
+      std::lock_guard lock(mutex);
+      if (!error || chunk < error_chunk) {
+        error = std::current_exception();
+        error_chunk = chunk;
+      }
+      next.store(chunks, std::memory_order_relaxed);
+    }
+  }
+  t_in_chunk = false;
+}
+
+void CpuPool::State::publish(std::int64_t count, void (*function)(void*, std::int64_t), void* argument) {
+  std::int64_t wanted = 0;
+  {
+    std::lock_guard lock(mutex);
+    call = function;
+    fn = argument;
+    chunks = count;
+    next.store(0, std::memory_order_relaxed);
+    open = true;
+    generation.fetch_add(1, std::memory_order_relaxed);
+    wanted = std::min<std::int64_t>(parked, count - 1);
+  }
+  for (std::int64_t i = 0; i < wanted; ++i) work.notify_one();
+}
+
+void CpuPool::State::wait_for_workers() {
+  std::unique_lock lock(mutex);
+  open = false;
+  if (inside.load(std::memory_order_relaxed) == 0) return;
+  lock.unlock();
+  for (int i = 0; i < spins && inside.load(std::memory_order_relaxed) != 0; ++i) detail::cpu_pause();
+  lock.lock();
+  caller_waits = true;
+  done.wait(lock, [&] { return inside.load(std::memory_order_relaxed) == 0; });
+  caller_waits = false;
+}
+
+CpuPool::CpuPool(int threads) : threads_(threads), state_(std::make_unique<State>()) {
+  GPUNN_CHECK(threads >= 1, "a CPU pool needs at least one thread, got ", threads);
+}
+
+CpuPool::~CpuPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+    state_->generation.fetch_add(1, std::memory_order_relaxed);
+    state_->work.notify_all();
+  }
+  for (auto& worker : state_->workers) worker.join();
+}
+
+void CpuPool::run_chunks(std::int64_t chunks, void (*call)(void*, std::int64_t), void* fn) {
+  State& s = *state_;
+  // A second caller does not queue behind the first: it works inline, and nobody waits for strangers' chunks.
+  if (t_in_chunk || s.taken.exchange(true, std::memory_order_acquire)) return run_inline(chunks, call, fn);
+  if (s.workers.empty()) s.start(threads_ - 1);
+  s.publish(chunks, call, fn);
+  s.claim_chunks();
+  s.wait_for_workers();
+  const std::exception_ptr error = std::exchange(s.error, nullptr);
+  s.taken.store(false, std::memory_order_release);
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace gpunn

@@ -1,0 +1,108 @@
+// The CPU as a device: one stream, on which everything has happened by the time a call returns.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <mutex>
+#include <string>
+
+#include "gpunn/core/detail/bytes.h"
+#include "gpunn/core/detail/cpu_count.h"
+#include "gpunn/core/device_api.h"
+#include "gpunn/core/error.h"
+
+namespace gpunn {
+namespace {
+
+constexpr std::size_t kAlignment = 64;
+
+std::size_t physical_bytes() noexcept {
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page > 0 ? static_cast<std::size_t>(pages) * static_cast<std::size_t>(page) : 0;
+}
+
+// Value of a "name : text" line, or of "name: number kB".
+std::string field_of(const char* path, const std::string& name) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    if (line.compare(0, name.size(), name) != 0) continue;
+    const auto colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    const auto start = line.find_first_not_of(" \t", colon + 1);
+    return start == std::string::npos ? std::string() : line.substr(start);
+  }
+  return {};
+}
+
+class CpuDeviceApi final : public DeviceApi {
+ public:
+  DeviceType type() const noexcept override { return DeviceType::cpu; }
+  int index() const noexcept override { return 0; }
+
+  // Read on first use: a program's start does not pay for it.
+  const DeviceInfo& info() const noexcept override {
+    std::call_once(described_, [this] {
+      try {
+        info_.name = field_of("/proc/cpuinfo", "model name");
+        info_.multiprocessors = detail::usable_cores();
+      } catch (...) {
+        info_.multiprocessors = 1;  // a machine without these files is still a CPU
+      }
+      if (info_.name.empty()) info_.name = "CPU";
+      info_.memory_bytes = physical_bytes();
+    });
+    return info_;
+  }
+
+  void memory_info(std::size_t& free_bytes, std::size_t& total_bytes) override {
+    total_bytes = physical_bytes();
+    free_bytes = std::strtoull(field_of("/proc/meminfo", "MemAvailable").c_str(), nullptr, 10) * 1024;
+  }
+
+  void* allocate(std::size_t bytes) override {
+    // The system grants more than there is and ends the process at the first touch; refuse it here, where it can be said.
+    const std::size_t physical = physical_bytes();
+    void* p = nullptr;
+    if (bytes < detail::kMaxRequest && (physical == 0 || bytes <= physical))
+      p = std::aligned_alloc(kAlignment, detail::round_up(bytes, kAlignment));
+    if (!p)
+      throw OutOfMemory(detail::concat(where(), "out of memory on cpu: requested ", detail::bytes_text(bytes),
+                                       ", the machine has ", detail::bytes_text(physical)));
+    return p;
+  }
+  void deallocate(void* pointer, std::size_t) noexcept override { std::free(pointer); }
+  void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
+  void deallocate_host(void* pointer, std::size_t bytes) noexcept override { deallocate(pointer, bytes); }
+
+  RawStream create_stream(int) override { return &stream_; }
+  void destroy_stream(RawStream) noexcept override {}
+  void synchronize_stream(RawStream) override {}
+  void synchronize_device() override {}
+
+  RawEvent create_event() override { return &stream_; }
+  void destroy_event(RawEvent) noexcept override {}
+  void record_event(RawEvent, RawStream) override {}
+  void wait_event(RawStream, RawEvent) override {}
+  bool query_event(RawEvent) override { return true; }
+  void synchronize_event(RawEvent) override {}
+
+  void copy(void* dst, const void* src, std::size_t bytes, CopyKind, RawStream) override {
+    if (bytes) std::memcpy(dst, src, bytes);
+  }
+  void fill_bytes(void* dst, int value, std::size_t bytes, RawStream) override {
+    if (bytes) std::memset(dst, value, bytes);
+  }
+  void host_callback(RawStream, void (*callback)(void*), void* argument) override { callback(argument); }
+
+ private:
+  mutable std::once_flag described_;
+  mutable DeviceInfo info_;
+  char stream_ = 0;  // only its address is used
+};
+
+}  // namespace
+
+std::unique_ptr<DeviceApi> make_cpu_device_api() { return std::make_unique<CpuDeviceApi>(); }
+
+}  // namespace gpunn

@@ -1,0 +1,207 @@
+#include "gpunn/core/runtime.h"
+
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <utility>
+
+#include "gpunn/core/detail/cpu_count.h"
+#include "gpunn/core/detail/cuda_probe.h"
+#include "gpunn/core/error.h"
+
+namespace gpunn {
+namespace {
+
+constinit thread_local Runtime* t_runtime = nullptr;
+constinit thread_local const StreamScope* t_stream_scope = nullptr;
+
+std::string_view variable(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? text : "";
+}
+
+bool flag(const char* name, bool otherwise) {
+  const std::string_view text = variable(name);
+  if (text.empty()) return otherwise;
+  GPUNN_CHECK(text == "0" || text == "1", name, ": expected 0 or 1, got '", text, "'");
+  return text == "1";
+}
+
+}  // namespace
+
+RuntimeOptions RuntimeOptions::from_environment() {
+  RuntimeOptions options;
+  options.threads = detail::default_thread_count();
+  options.deterministic = flag("GPUNN_DETERMINISTIC", true);
+  options.synchronous = flag("GPUNN_SYNC", false);
+  options.shadow = flag("GPUNN_SHADOW", false);
+  options.forced = variable("GPUNN_IMPL");
+  return options;
+}
+
+// ---- DeviceContext
+
+struct DeviceContext::Streams {
+  DeviceApi& api;
+  std::mutex mutex;
+  std::vector<RawStream> all;
+  std::multimap<int, RawStream> idle;  // by priority
+
+  explicit Streams(DeviceApi& device) : api(device) {}
+  ~Streams() {
+    for (RawStream stream : all) api.destroy_stream(stream);
+  }
+};
+
+struct DeviceContext::Lazy {
+  std::mutex mutex;
+  RawStream copy_in = nullptr, copy_out = nullptr;
+};
+
+DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
+    : runtime_(runtime),
+      api_(std::move(api)),
+      type_(api_->type()),
+      streams_(std::make_unique<Streams>(*api_)),
+      memory_(type_ == DeviceType::cpu ? make_host_allocator(*api_) : make_caching_allocator(*api_)),
+      scheduler_(std::make_unique<Scheduler>(*api_)),
+      compute_(take_stream(0)),
+      lazy_(std::make_unique<Lazy>()) {}
+
+DeviceContext::~DeviceContext() {
+  try {
+    api_->synchronize_device();
+  } catch (...) {
+    // A device that failed runs nothing any more.
+  }
+}
+
+RawStream DeviceContext::take_stream(int priority) {
+  std::lock_guard lock(streams_->mutex);
+  if (const auto found = streams_->idle.find(priority); found != streams_->idle.end()) {
+    const RawStream stream = found->second;
+    streams_->idle.erase(found);
+    return stream;
+  }
+  streams_->all.reserve(streams_->all.size() + 1);
+  const RawStream stream = api_->create_stream(priority);
+  streams_->all.push_back(stream);
+  return stream;
+}
+
+void DeviceContext::give_stream(RawStream stream, int priority) noexcept {
+  std::lock_guard lock(streams_->mutex);
+  try {
+    streams_->idle.emplace(priority, stream);
+  } catch (...) {
+    // No memory to note it: the stream stays unused until the context ends.
+  }
+}
+
+MemoryResource& DeviceContext::pinned() {
+  if (is_cpu()) return *memory_;
+  std::lock_guard lock(lazy_->mutex);
+  if (!pinned_) pinned_ = make_caching_allocator(*api_, {.limit_bytes = 0, .host = true});
+  return *pinned_;
+}
+
+RawStream DeviceContext::copy_in_stream() {
+  std::lock_guard lock(lazy_->mutex);
+  if (!lazy_->copy_in) lazy_->copy_in = take_stream(0);
+  return lazy_->copy_in;
+}
+
+RawStream DeviceContext::copy_out_stream() {
+  std::lock_guard lock(lazy_->mutex);
+  if (!lazy_->copy_out) lazy_->copy_out = take_stream(0);
+  return lazy_->copy_out;
+}
+
+RawStream DeviceContext::current_stream() const noexcept {
+  for (const StreamScope* scope = t_stream_scope; scope; scope = scope->previous_)
+    if (scope->context_ == this) return scope->stream_;
+  return compute_;
+}
+
+void DeviceContext::synchronize() {
+  if (!is_cpu()) scheduler_->synchronize();
+}
+
+// ---- Runtime
+
+struct Runtime::Devices {
+  std::mutex mutex;
+  std::map<int, std::unique_ptr<DeviceContext>> cuda;
+  std::vector<std::unique_ptr<DeviceContext>> adopted;
+};
+
+Runtime::Runtime(RuntimeOptions options) : options_(std::move(options)), devices_(std::make_unique<Devices>()) {
+  if (options_.threads == 0) options_.threads = detail::default_thread_count();
+  pool_ = std::make_unique<CpuPool>(options_.threads);
+  cpu_ = std::make_unique<DeviceContext>(*this, make_cpu_device_api());
+}
+
+Runtime::~Runtime() = default;
+
+Runtime& Runtime::current() {
+  if (t_runtime) return *t_runtime;
+  static Runtime* const process = new Runtime;  // leaked: nothing of it is destroyed when the process exits
+  return *process;
+}
+
+void Runtime::set_threads(int threads) {
+  auto pool = std::make_unique<CpuPool>(threads);
+  pool_ = std::move(pool);
+  options_.threads = threads;
+}
+
+DeviceContext& Runtime::cuda(int index) {
+  std::lock_guard lock(devices_->mutex);
+  auto& context = devices_->cuda[index];
+  if (!context) {
+    auto api = make_cuda_device_api(index);
+    if (!api)
+      detail::throw_unsupported(detail::concat("cuda:", index, " is not there: ",
+                                               detail::absent_reason(detail::probe_cuda())));
+    context = std::make_unique<DeviceContext>(*this, std::move(api));
+  }
+  return *context;
+}
+
+DeviceContext& Runtime::adopt(std::unique_ptr<DeviceApi> api) {
+  auto context = std::make_unique<DeviceContext>(*this, std::move(api));
+  std::lock_guard lock(devices_->mutex);
+  devices_->adopted.push_back(std::move(context));
+  return *devices_->adopted.back();
+}
+
+RuntimeScope::RuntimeScope(Runtime& runtime) noexcept : previous_(std::exchange(t_runtime, &runtime)) {}
+RuntimeScope::~RuntimeScope() { t_runtime = previous_; }
+
+// ---- Streams
+
+Stream::Stream(Device device, int priority)
+    : context_(&device.context()), raw_(context_->take_stream(priority)), priority_(priority) {}
+
+Stream::~Stream() {
+  if (context_) context_->give_stream(raw_, priority_);
+}
+
+Stream::Stream(Stream&& other) noexcept
+    : context_(std::exchange(other.context_, nullptr)), raw_(other.raw_), priority_(other.priority_) {}
+
+Stream& Stream::operator=(Stream&& other) noexcept {
+  std::swap(context_, other.context_);
+  std::swap(raw_, other.raw_);
+  std::swap(priority_, other.priority_);
+  return *this;
+}
+
+void Stream::synchronize() { context_->api().synchronize_stream(raw_); }
+
+StreamScope::StreamScope(DeviceContext& context, RawStream stream) noexcept
+    : context_(&context), stream_(stream), previous_(std::exchange(t_stream_scope, this)) {}
+StreamScope::~StreamScope() { t_stream_scope = previous_; }
+
+}  // namespace gpunn

@@ -1,0 +1,261 @@
+#include "gpunn/core/scheduler.h"
+
+#include <algorithm>
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "gpunn/core/memory.h"
+
+namespace gpunn {
+namespace {
+
+// An event of the device; the scheduler's State takes it back when nobody needs it any more.
+struct EventPool {
+  DeviceApi& api;
+  std::mutex mutex;
+  std::vector<RawEvent> idle;
+
+  explicit EventPool(DeviceApi& device) : api(device) {}
+  ~EventPool() {
+    for (RawEvent event : idle) api.destroy_event(event);
+  }
+  RawEvent take() {
+    {
+      std::lock_guard lock(mutex);
+      if (!idle.empty()) {
+        const RawEvent event = idle.back();
+        idle.pop_back();
+        return event;
+      }
+    }
+    return api.create_event();
+  }
+  void give(RawEvent event) noexcept {
+    try {
+      std::lock_guard lock(mutex);
+      idle.push_back(event);
+    } catch (...) {
+      api.destroy_event(event);
+    }
+  }
+};
+
+// Shared by the stream it marks and by host threads that wait for it.
+struct Mark {
+  EventPool& pool;
+  RawEvent event;
+  std::uint64_t number;  // covers issues 1 .. number of its stream
+  Mark(EventPool& p, RawEvent e, std::uint64_t n) : pool(p), event(e), number(n) {}
+  Mark(const Mark&) = delete;
+  Mark& operator=(const Mark&) = delete;
+  ~Mark() { pool.give(event); }
+};
+
+struct StreamState {
+  RawStream stream;
+  std::size_t index;
+  std::uint64_t issued = 0;     // number of the last issue
+  std::uint64_t completed = 0;  // the host knows that issues up to here have finished
+  std::shared_ptr<Mark> mark;   // latest event recorded here, if any
+  std::vector<std::uint64_t> waited;  // by stream index: this stream's later work comes after that issue there
+};
+
+struct Access {
+  StreamState* stream = nullptr;
+  std::uint64_t number = 0;
+};
+
+}  // namespace
+
+struct AccessHistory {
+  Access writer;
+  std::vector<Access> readers;  // since the last write, one per stream
+};
+
+struct Scheduler::State {
+  DeviceApi& api;
+  std::recursive_mutex mutex;
+  EventPool events;
+  std::deque<StreamState> streams;  // references stay valid
+  std::vector<std::unique_ptr<AccessHistory>> idle_histories;
+  Counters counters;
+
+  explicit State(DeviceApi& device) : api(device), events(device) {}
+
+  StreamState& state_of(RawStream stream);
+  AccessHistory& history_of(Storage& storage);
+  std::shared_ptr<Mark> mark_covering(const Access& access);
+  void order(StreamState& stream, const Access& before);
+  void record(StreamState& stream, std::span<Storage* const> reads, std::span<Storage* const> writes) noexcept;
+  void wait(std::unique_lock<std::recursive_mutex>& lock, const std::vector<Access>& accesses);
+};
+
+StreamState& Scheduler::State::state_of(RawStream stream) {
+  for (StreamState& s : streams)
+    if (s.stream == stream) return s;
+  streams.push_back({stream, streams.size(), 0, 0, nullptr, {}});
+  return streams.back();
+}
+
+AccessHistory& Scheduler::State::history_of(Storage& storage) {
+  if (!storage.history) {
+    if (idle_histories.empty()) {
+      storage.history = new AccessHistory;
+    } else {
+      storage.history = idle_histories.back().release();
+      idle_histories.pop_back();
+    }
+  }
+  return *storage.history;
+}
+
+// An event recorded now covers everything issued so far, so one serves all waiters until the stream moves on.
+std::shared_ptr<Mark> Scheduler::State::mark_covering(const Access& access) {
+  StreamState& s = *access.stream;
+  if (s.mark && s.mark->number >= access.number) return s.mark;
+  auto mark = std::make_shared<Mark>(events, events.take(), s.issued);
+  api.record_event(mark->event, s.stream);
+  ++counters.events;
+  s.mark = std::move(mark);
+  return s.mark;
+}
+
+void Scheduler::State::order(StreamState& stream, const Access& before) {
+  if (!before.stream) return;
+  if (stream.waited.size() < streams.size()) stream.waited.resize(streams.size());
+  std::uint64_t& waited = stream.waited[before.stream->index];
+  if (before.stream == &stream || before.stream->completed >= before.number || waited >= before.number) {
+    ++counters.waits_dropped;
+    return;
+  }
+  const auto mark = mark_covering(before);
+  api.wait_event(stream.stream, mark->event);
+  ++counters.waits;
+  waited = mark->number;
+}
+
+void Scheduler::State::record(StreamState& stream, std::span<Storage* const> reads,
+                              std::span<Storage* const> writes) noexcept {
+  const Access access{&stream, ++stream.issued};
+  ++counters.issues;
+  for (Storage* storage : reads) {
+    auto& readers = storage->history->readers;
+    const auto same = std::find_if(readers.begin(), readers.end(), [&](const Access& r) { return r.stream == &stream; });
+    if (same == readers.end()) {
+      readers.push_back(access);  // room was made by the constructor
+    } else {
+      *same = access;
+    }
+  }
+  for (Storage* storage : writes) {
+    storage->history->writer = access;
+    storage->history->readers.clear();
+  }
+}
+
+// Waits outside the lock: the work waited for may need another thread's issue to go on.
+void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock, const std::vector<Access>& accesses) {
+  std::vector<std::pair<StreamState*, std::shared_ptr<Mark>>> marks;
+  for (const Access& a : accesses)
+    if (a.stream && a.stream->completed < a.number) marks.emplace_back(a.stream, mark_covering(a));
+  lock.unlock();
+  for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
+  lock.lock();
+  for (const auto& [stream, mark] : marks) stream->completed = std::max(stream->completed, mark->number);
+}
+
+Scheduler::Scheduler(DeviceApi& api) : state_(std::make_unique<State>(api)) {}
+Scheduler::~Scheduler() = default;
+
+Scheduler::Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> reads,
+                        std::span<Storage* const> writes)
+    : scheduler_(scheduler), stream_(stream), reads_(reads), writes_(writes) {
+  State& s = *scheduler.state_;
+  std::unique_lock lock(s.mutex);
+  StreamState& state = s.state_of(stream);
+  for (Storage* storage : reads) {
+    AccessHistory& history = s.history_of(*storage);
+    history.readers.reserve(history.readers.size() + 1);
+    s.order(state, history.writer);
+  }
+  for (Storage* storage : writes) {
+    const AccessHistory& history = s.history_of(*storage);
+    s.order(state, history.writer);
+    for (const Access& reader : history.readers) s.order(state, reader);
+  }
+  lock.release();  // held until the issue ends
+}
+
+void Scheduler::Issue::commit() noexcept {
+  if (!open_) return;
+  open_ = false;
+  State& s = *scheduler_.state_;
+  s.record(s.state_of(stream_), reads_, writes_);
+  s.mutex.unlock();
+}
+
+Scheduler::Issue::~Issue() { commit(); }
+
+void Scheduler::wait_readable(Storage& storage) {
+  std::unique_lock lock(state_->mutex);
+  if (storage.history) state_->wait(lock, {storage.history->writer});
+}
+
+void Scheduler::wait_writable(Storage& storage) {
+  std::unique_lock lock(state_->mutex);
+  if (!storage.history) return;
+  std::vector<Access> accesses = storage.history->readers;
+  accesses.push_back(storage.history->writer);
+  state_->wait(lock, accesses);
+}
+
+void Scheduler::forget(Storage& storage, MemoryResource& resource) noexcept {
+  std::lock_guard lock(state_->mutex);
+  std::unique_ptr<AccessHistory> history(std::exchange(storage.history, nullptr));
+  if (!history) return;
+  try {
+    const auto note = [&](const Access& a) {
+      if (a.stream && a.stream->stream != storage.stream() && a.stream->completed < a.number)
+        resource.record_use(storage.data(), a.stream->stream);
+    };
+    note(history->writer);
+    for (const Access& reader : history->readers) note(reader);
+    history->writer = {};
+    history->readers.clear();
+    state_->idle_histories.push_back(std::move(history));
+  } catch (...) {
+    // The allocator could not note a user: then the work must end before the memory goes back.
+    try {
+      state_->api.synchronize_device();
+    } catch (...) {
+    }
+  }
+}
+
+void Scheduler::join(RawStream from, RawStream to) {
+  std::lock_guard lock(state_->mutex);
+  StreamState& source = state_->state_of(from);
+  StreamState& target = state_->state_of(to);
+  // A number of its own, so that work the scheduler has not seen is covered as well.
+  state_->order(target, {&source, ++source.issued});
+}
+
+void Scheduler::synchronize() {
+  std::vector<std::uint64_t> issued;
+  {
+    std::lock_guard lock(state_->mutex);
+    for (const StreamState& s : state_->streams) issued.push_back(s.issued);
+  }
+  state_->api.synchronize_device();
+  std::lock_guard lock(state_->mutex);
+  for (std::size_t i = 0; i < issued.size(); ++i)
+    state_->streams[i].completed = std::max(state_->streams[i].completed, issued[i]);
+}
+
+Scheduler::Counters Scheduler::counters() const {
+  std::lock_guard lock(state_->mutex);
+  return state_->counters;
+}
+
+}  // namespace gpunn

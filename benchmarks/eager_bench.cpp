@@ -83,7 +83,8 @@ int main(int argc, char** argv) {
       std::printf("%s{\"op\":\"%s\",\"autograd\":%s,\"ns\":%.1f}", i ? "," : "", rows[i].name,
                   rows[i].autograd ? "true" : "false", ns);
     else
-      std::printf("%-12s %-17s %7.1f ns\n", rows[i].name, rows[i].autograd ? "with autograd" : "without autograd", ns);
+      std::printf("%-12s %-17s %7.1f ns\n", rows[i].name,
+                  rows[i].autograd ? "with autograd" : "without autograd", ns);
   }
   if (json) std::printf("]}\n");
   return 0;

@@ -30,7 +30,8 @@ endfunction()
 function(gpunn_register_suites target)
   set(include_file "${CMAKE_CURRENT_BINARY_DIR}/${target}_suites.cmake")
   set(environment "ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1"
-                  "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=atexit_sleep_ms=0")
+                  "UBSAN_OPTIONS=print_stacktrace=1" "TSAN_OPTIONS=atexit_sleep_ms=0"
+                  "GPUNN_SOURCE_DIR=${PROJECT_SOURCE_DIR}")
   if(GPUNN_TEST_DATA_DIR)
     list(APPEND environment "GPUNN_TEST_DATA_DIR=${GPUNN_TEST_DATA_DIR}")
   endif()

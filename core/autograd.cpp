@@ -12,8 +12,8 @@ namespace {
 constinit thread_local bool recording = true;
 std::atomic<std::uint64_t> next_sequence{1};
 std::atomic<std::int64_t> node_count{0};
-// Nodes waiting to be deleted on this thread: deleting one drops its edges and saved tensors, and those may drop the last
-// reference to further nodes. Queuing them keeps the depth of the call stack constant.
+// Nodes waiting to be deleted on this thread: deleting one drops its edges and saved tensors, and those may
+// drop the last reference to further nodes. Queuing them keeps the depth of the call stack constant.
 constinit thread_local std::vector<Node*>* doomed = nullptr;
 }  // namespace
 
@@ -108,8 +108,9 @@ Tensor Saved::operator()(const Backward& b) const {
   const std::uint32_t now = tensor_.storage().version();
   if (now != version_) {
     OpScope scope(b.node().name());
-    detail::throw_invalid(detail::concat("a tensor ", tensor_.shape(), " needed for backward was overwritten in place: ",
-                                         "expected version ", version_, ", got ", now));
+    detail::throw_invalid(detail::concat(
+        "a tensor ", tensor_.shape(), " needed for backward was overwritten in place: ", "expected version ",
+        version_, ", got ", now));
   }
   if (!is_output_ || !b.creates_graph()) return tensor_;
   Tensor with_history = tensor_.detach();

@@ -1,6 +1,6 @@
 #pragma once
-// Autograd: define-by-run. An op records a Node whose rule maps output gradients to input gradients; this file walks
-// the graph and knows no op.
+// Autograd: define-by-run. An op records a Node whose rule maps output gradients to input gradients; this
+// file walks the graph and knows no op.
 //
 // Writing a rule:
 //   Tensor y = …;
@@ -9,8 +9,9 @@
 //       const Tensor& dy = b.grad();
 //       return {b.needs(0) ? op_dx(dy, w(b)) : Tensor(), b.needs(1) ? op_dw(dy, x(b)) : Tensor()};
 //     });
-// Rules call public ops where they can: with create_graph, those record themselves and second derivatives work. A fused
-// rule asks `b.creates_graph()` and then runs its composed definition or throws Unsupported through b.unsupported().
+// Rules call public ops where they can: with create_graph, those record themselves and second derivatives
+// work. A fused rule asks `b.creates_graph()` and then runs its composed definition or throws Unsupported
+// through b.unsupported().
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
@@ -105,9 +106,9 @@ class GPUNN_API Node {
   static void destroy(Node* node) noexcept;
 
   std::vector<Edge> inputs_;
-  std::string layer_;      // module path at recording time, "" outside modules
+  std::string layer_;  // module path at recording time, "" outside modules
   const char* name_;
-  std::uint64_t sequence_; // creation order: backward goes from high to low, a fixed order of accumulation
+  std::uint64_t sequence_;  // creation order: backward goes from high to low, a fixed order of accumulation
   std::atomic<std::uint32_t> references_{1};
   std::uint32_t outputs_ = 1;
   bool released_ = false;
@@ -115,15 +116,15 @@ class GPUNN_API Node {
 
 /// Autograd state of a tensor.
 struct AutogradSlot {
-  Ref<Node> node;               // the op that made it; null for a leaf
-  std::uint32_t index = 0;      // which of the node's outputs
+  Ref<Node> node;           // the op that made it; null for a leaf
+  std::uint32_t index = 0;  // which of the node's outputs
   bool requires_grad = false;
-  Ref<Node> accumulator;        // of a leaf, made on first use
+  Ref<Node> accumulator;  // of a leaf, made on first use
   Tensor grad;
 };
 
-/// A tensor kept for backward, with the version its storage had. Reading it after an in-place overwrite, or after the
-/// graph was released, throws InvalidArgument naming the op and layer.
+/// A tensor kept for backward, with the version its storage had. Reading it after an in-place overwrite, or
+/// after the graph was released, throws InvalidArgument naming the op and layer.
 class GPUNN_API Saved {
  public:
   Saved() = default;
@@ -167,10 +168,12 @@ class RuleNode final : public Node {
  private:
   std::optional<F> rule_;
 };
-GPUNN_API void connect(Ref<Node> node, std::span<const Tensor* const> inputs, std::span<Tensor* const> outputs);
+GPUNN_API void connect(Ref<Node> node, std::span<const Tensor* const> inputs,
+                       std::span<Tensor* const> outputs);
 }  // namespace detail
 
-/// Makes `output` the result of a node named `name` (a literal) over `inputs`; undefined inputs are skipped but counted.
+/// Makes `output` the result of a node named `name` (a literal) over `inputs`; undefined inputs are skipped
+/// but counted.
 template <class F>
 void record(Tensor& output, const char* name, std::initializer_list<const Tensor*> inputs, F rule) {
   Tensor* const out = &output;
@@ -179,17 +182,19 @@ void record(Tensor& output, const char* name, std::initializer_list<const Tensor
 }
 /// The same for several outputs.
 template <class F>
-void record(std::initializer_list<Tensor*> outputs, const char* name, std::initializer_list<const Tensor*> inputs,
-            F rule) {
+void record(std::initializer_list<Tensor*> outputs, const char* name,
+            std::initializer_list<const Tensor*> inputs, F rule) {
   detail::connect(Ref<Node>::adopt(new detail::RuleNode<F>(name, std::move(rule))),
                   std::span(inputs.begin(), inputs.size()), std::span(outputs.begin(), outputs.size()));
 }
 
-/// Runs backward from `outputs` and adds to the .grad of every leaf. Gradients default to one for single elements.
+/// Runs backward from `outputs` and adds to the .grad of every leaf. Gradients default to one for single
+/// elements.
 GPUNN_API void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients = {},
                         bool retain_graph = false, bool create_graph = false);
 
-/// d outputs / d inputs, returned instead of accumulated. Undefined where an input is not reached and `allow_unused`.
+/// d outputs / d inputs, returned instead of accumulated. Undefined where an input is not reached and
+/// `allow_unused`.
 GPUNN_API std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
                                    std::span<const Tensor> gradients = {}, bool retain_graph = false,
                                    bool create_graph = false, bool allow_unused = false);

@@ -1,4 +1,5 @@
-// The backward walk: from the newest node to the oldest, so that every consumer of a tensor has run before its producer.
+// The backward walk: from the newest node to the oldest, so that every consumer of a tensor has run before
+// its producer.
 #include <algorithm>
 
 #include "gpunn/core/autograd.h"
@@ -12,19 +13,22 @@ namespace {
 Tensor recorded_add(const Tensor& a, const Tensor& b) {
   Tensor y = detail::raw_add(a, b);
   if (autograd::wanted(a, b))
-    autograd::record(y, "add", {&a, &b}, [](const Backward& back) -> Gradients { return {back.grad(), back.grad()}; });
+    autograd::record(y, "add", {&a, &b},
+                     [](const Backward& back) -> Gradients { return {back.grad(), back.grad()}; });
   return y;
 }
 
 /// Nobody else holds this tensor or its memory.
 bool exclusive(const Tensor& t) {
-  return t.impl().references.load(std::memory_order_acquire) == 1 && t.storage().exclusive() && t.is_contiguous();
+  return t.impl().references.load(std::memory_order_acquire) == 1 && t.storage().exclusive() &&
+         t.is_contiguous();
 }
 
 void accumulate_into_leaf(TensorImpl& leaf, const Tensor& gradient, bool create_graph) {
   AutogradSlot& slot = *leaf.autograd;
   if (!slot.grad.defined()) {
-    // A gradient that a rule also handed elsewhere must not be shared: optimizers and clipping write into .grad.
+    // A gradient that a rule also handed elsewhere must not be shared: optimizers and clipping write into
+    // .grad.
     slot.grad = create_graph || exclusive(gradient) ? gradient : gradient.clone();
   } else if (create_graph || slot.grad.requires_grad()) {
     slot.grad = recorded_add(slot.grad, gradient);
@@ -61,7 +65,8 @@ Backward::NodeSet reaching(const std::vector<Edge>& roots, const std::vector<Edg
 class Walk {
  public:
   /// With `targets`, gradients arriving there are kept in results(); without, they go to the leaves' .grad.
-  Walk(bool retain_graph, bool create_graph, const std::vector<Edge>* targets, const Backward::NodeSet* needed)
+  Walk(bool retain_graph, bool create_graph, const std::vector<Edge>* targets,
+       const Backward::NodeSet* needed)
       : retain_graph_(retain_graph), create_graph_(create_graph), targets_(targets), needed_(needed) {
     if (targets) results_.resize(targets->size());
   }
@@ -98,8 +103,9 @@ class Walk {
 
   /// The waiting entry of `node`; entries are sorted by age, the newest node last. Few wait at a time.
   Pending& pending_for(const Ref<Node>& node) {
-    const auto at = std::lower_bound(pending_.begin(), pending_.end(), node->sequence(),
-                                     [](const Pending& p, std::uint64_t s) { return p.node->sequence() < s; });
+    const auto at =
+        std::lower_bound(pending_.begin(), pending_.end(), node->sequence(),
+                         [](const Pending& p, std::uint64_t s) { return p.node->sequence() < s; });
     if (at != pending_.end() && at->node == node) return *at;
     return *pending_.insert(at, Pending{node, Gradients(node->outputs())});
   }
@@ -119,7 +125,8 @@ class Walk {
     const LayerScope layer(node.layer());
     if (node.released()) {
       const OpScope op(node.name());
-      detail::throw_invalid("backward a second time through a graph that was freed; pass retain_graph to the first");
+      detail::throw_invalid(
+          "backward a second time through a graph that was freed; pass retain_graph to the first");
     }
     const Backward backward(node, gradients, create_graph_, needed_);
     Gradients input_gradients = node.apply(backward);
@@ -161,8 +168,8 @@ void start(Walk& walk, std::span<const Tensor> outputs, const std::vector<Edge>&
       g = ones_like(out);
     }
     GPUNN_CHECK(g.shape() == out.shape() && g.dtype() == out.dtype() && g.device() == out.device(),
-                "expected a gradient ", out.shape(), " of ", out.dtype(), " on ", out.device(), ", got ", g.shape(),
-                " of ", g.dtype(), " on ", g.device());
+                "expected a gradient ", out.shape(), " of ", out.dtype(), " on ", out.device(), ", got ",
+                g.shape(), " of ", g.dtype(), " on ", g.device());
     walk.add(edges[i], g);
   }
 }
@@ -182,7 +189,8 @@ void backward(std::span<const Tensor> outputs, std::span<const Tensor> gradients
 }
 
 std::vector<Tensor> grad(std::span<const Tensor> outputs, std::span<const Tensor> inputs,
-                         std::span<const Tensor> gradients, bool retain_graph, bool create_graph, bool allow_unused) {
+                         std::span<const Tensor> gradients, bool retain_graph, bool create_graph,
+                         bool allow_unused) {
   const OpScope scope("grad");
   const auto roots = edges_of(outputs, "outputs");
   const auto targets = edges_of(inputs, "inputs");

@@ -18,11 +18,13 @@ class GPUNN_API Device {
  public:
   /// The CPU of the calling thread's Runtime.
   static Device cpu();
-  /// CUDA device `index`. Throws Unsupported when there is none, saying why (no GPU, driver, or a CPU-only build).
+  /// CUDA device `index`. Throws Unsupported when there is none, saying why (no GPU, driver, or a CPU-only
+  /// build).
   static Device cuda(int index = 0);
   /// The first real CUDA device if there is one, else the CPU. An emulated GPU is never chosen.
   static Device best();
-  /// "cpu", "cuda", "cuda:1" or "best". Throws InvalidArgument for other text, Unsupported for an absent device.
+  /// "cpu", "cuda", "cuda:1" or "best". Throws InvalidArgument for other text, Unsupported for an absent
+  /// device.
   static Device parse(std::string_view text);
 
   explicit Device(DeviceContext& context) noexcept : context_(&context) {}
@@ -41,7 +43,8 @@ class GPUNN_API Device {
 
 /// "cpu" or "cuda:0".
 GPUNN_API std::string to_string(const Device& device);
-/// Number of CUDA devices of this process (emulated ones included in an emulated build); 0 without a GPU or driver.
+/// Number of CUDA devices of this process (emulated ones included in an emulated build); 0 without a GPU or
+/// driver.
 GPUNN_API int cuda_device_count() noexcept;
 
 /// Device that factories use when none is given: the calling thread's innermost DeviceScope, else the CPU.

@@ -1,6 +1,6 @@
 #pragma once
-// What the runtime needs from a device. Three implementations stand behind it: the CPU, CUDA, and CUDA emulated on the
-// CPU (the same source as CUDA, compiled against the emulation's runtime). Tests add fakes.
+// What the runtime needs from a device. Three implementations stand behind it: the CPU, CUDA, and CUDA
+// emulated on the CPU (the same source as CUDA, compiled against the emulation's runtime). Tests add fakes.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -17,18 +17,18 @@ using RawEvent = void*;   // cudaEvent_t on a GPU
 enum class CopyKind : std::uint8_t { host_to_device, device_to_host, device_to_device };
 
 struct DeviceInfo {
-  std::string name;                // "NVIDIA H100 80GB HBM3", "emulated sm_90", the CPU's model name
-  std::size_t memory_bytes = 0;    // total memory of the device
-  int compute_major = 0;           // 0 on the CPU
+  std::string name;              // "NVIDIA H100 80GB HBM3", "emulated sm_90", the CPU's model name
+  std::size_t memory_bytes = 0;  // total memory of the device
+  int compute_major = 0;         // 0 on the CPU
   int compute_minor = 0;
-  int multiprocessors = 0;         // cores on the CPU
+  int multiprocessors = 0;  // cores on the CPU
   std::size_t shared_bytes_optin = 0;
   bool emulated = false;
 };
 
-/// One device. Streams run their work in order and beside each other; on the CPU there is one, and it is synchronous.
-/// Methods throw OutOfMemory, CudaError or DeviceLost; those marked noexcept swallow errors (they run in destructors)
-/// and do nothing once the process is exiting. Thread-safe.
+/// One device. Streams run their work in order and beside each other; on the CPU there is one, and it is
+/// synchronous. Methods throw OutOfMemory, CudaError or DeviceLost; those marked noexcept swallow errors
+/// (they run in destructors) and do nothing once the process is exiting. Thread-safe.
 class GPUNN_API DeviceApi {
  public:
   virtual ~DeviceApi();
@@ -63,7 +63,8 @@ class GPUNN_API DeviceApi {
   virtual bool query_event(RawEvent event) = 0;
   virtual void synchronize_event(RawEvent event) = 0;
 
-  /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has run.
+  /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has
+  /// run.
   virtual void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) = 0;
   virtual void fill_bytes(void* dst, int value, std::size_t bytes, RawStream stream) = 0;
   /// Runs `callback(argument)` on a host thread after the work before it; it must not call the device.

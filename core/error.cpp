@@ -6,7 +6,8 @@
 
 namespace gpunn {
 
-// Out-of-line destructors give each exception one vtable and type_info, so that a catch works across libraries.
+// Out-of-line destructors give each exception one vtable and type_info, so that a catch works across
+// libraries.
 Error::~Error() = default;
 InvalidArgument::~InvalidArgument() = default;
 Unsupported::~Unsupported() = default;

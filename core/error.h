@@ -66,7 +66,8 @@ class GPUNN_API DataError : public Error {
   ~DataError() override;
 };
 
-/// Names a module while its forward runs. Nested scopes read "encoder.layer0.fc1". The name must outlive the scope.
+/// Names a module while its forward runs. Nested scopes read "encoder.layer0.fc1". The name must outlive the
+/// scope.
 class GPUNN_API LayerScope {
  public:
   explicit LayerScope(std::string_view name) noexcept;
@@ -75,7 +76,8 @@ class GPUNN_API LayerScope {
   LayerScope& operator=(const LayerScope&) = delete;
 };
 
-/// Names the op being run. `name` must be a literal (or outlive the scope). The outermost name wins in messages.
+/// Names the op being run. `name` must be a literal (or outlive the scope). The outermost name wins in
+/// messages.
 class GPUNN_API OpScope {
  public:
   explicit OpScope(const char* name) noexcept;
@@ -130,8 +132,8 @@ std::string concat(const Args&... args) {
 }  // namespace gpunn
 
 /// Raises InvalidArgument "[layer: op] …" unless `cond`. Active in every build: it guards trust boundaries.
-#define GPUNN_CHECK(cond, ...)                                                        \
-  do {                                                                                \
-    if (!(cond)) [[unlikely]]                                                         \
-      ::gpunn::detail::throw_invalid(::gpunn::detail::concat(__VA_ARGS__));           \
+#define GPUNN_CHECK(cond, ...)                                              \
+  do {                                                                      \
+    if (!(cond)) [[unlikely]]                                               \
+      ::gpunn::detail::throw_invalid(::gpunn::detail::concat(__VA_ARGS__)); \
   } while (0)

@@ -76,7 +76,9 @@ struct BFloat16 {
   std::uint16_t bits;
   BFloat16() = default;
   GPUNN_HD explicit BFloat16(float f) : bits(detail::bf16_bits(f)) {}
-  GPUNN_HD explicit operator float() const { return detail::float_of(static_cast<std::uint32_t>(bits) << 16); }
+  GPUNN_HD explicit operator float() const {
+    return detail::float_of(static_cast<std::uint32_t>(bits) << 16);
+  }
 };
 
 }  // namespace gpunn

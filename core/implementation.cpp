@@ -25,8 +25,8 @@ std::string_view forced_name(std::string_view setting, std::string_view op) {
     const std::size_t comma = setting.find(',');
     const std::string_view item = setting.substr(0, comma);
     const std::size_t equals = item.find('=');
-    GPUNN_CHECK(equals != std::string_view::npos, "expected GPUNN_IMPL like \"softmax=ref,matmul=cpu\", got \"", item,
-                "\"");
+    GPUNN_CHECK(equals != std::string_view::npos,
+                "expected GPUNN_IMPL like \"softmax=ref,matmul=cpu\", got \"", item, "\"");
     if (item.substr(0, equals) == op) return item.substr(equals + 1);
     setting = comma == std::string_view::npos ? std::string_view() : setting.substr(comma + 1);
   }
@@ -81,7 +81,8 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
 
 OpIssue::~OpIssue() {
   // In stream order after the work that uses it, so it can be handed out again at once.
-  if (exec_.workspace) exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
+  if (exec_.workspace)
+    exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
 }
 
 void OpIssue::commit() noexcept {

@@ -1,5 +1,6 @@
 #pragma once
-// One op, many implementations, one ordered list: dispatch, parity tests, benchmarks and the support table walk it.
+// One op, many implementations, one ordered list: dispatch, parity tests, benchmarks and the support table
+// walk it.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,16 +24,19 @@ enum class Determinism : std::uint8_t { bitwise, varies };
 /// How an operand is used.
 enum class Role : std::uint8_t { in, out, inout };
 
-/// One pointer of a problem, described for code that handles every op alike: parity, shadow execution, benchmarks.
+/// One pointer of a problem, described for code that handles every op alike: parity, shadow execution,
+/// benchmarks.
 struct Operand {
   const char* name;
-  void** pointer;         // the member of the problem
+  void** pointer;  // the member of the problem
   DType dtype;
-  std::int64_t elements;  // extent of the buffer from *pointer, strides included; 0 when the operand is absent
+  std::int64_t
+      elements;  // extent of the buffer from *pointer, strides included; 0 when the operand is absent
   Role role;
 };
 
-/// What a run costs, for predictions and benchmarks: each byte counted once, a multiply-add as two operations.
+/// What a run costs, for predictions and benchmarks: each byte counted once, a multiply-add as two
+/// operations.
 struct Cost {
   double bytes = 0;
   double flops = 0;
@@ -54,8 +58,9 @@ struct Implementation {
 
 /// The ordered list of an op, best first, reference last.
 ///
-/// P offers `std::vector<Operand> operands(P&)` and `Cost cost(const P&)` by argument-dependent look-up, and a member
-/// `DType dtype`: setting it to f64 and widening the floating operands gives the problem that the reference solves as truth.
+/// P offers `std::vector<Operand> operands(P&)` and `Cost cost(const P&)` by argument-dependent look-up, and
+/// a member `DType dtype`: setting it to f64 and widening the floating operands gives the problem that the
+/// reference solves as truth.
 template <class P>
 struct ImplementationList {
   const char* op;         // "softmax"
@@ -73,14 +78,16 @@ struct Candidate {
   const char* reason;  // null: accepts
 };
 
-/// Index of the entry to run, by GPUNN_IMPL, determinism and acceptance. The reference never serves a device silently:
-/// `reference_on_device` tells that it was forced for device operands. Throws Unsupported with every reason.
+/// Index of the entry to run, by GPUNN_IMPL, determinism and acceptance. The reference never serves a device
+/// silently: `reference_on_device` tells that it was forced for device operands. Throws Unsupported with
+/// every reason.
 struct Choice {
   std::size_t index;
   bool reference_on_device;
 };
 GPUNN_API Choice choose(const char* op, std::span<const Candidate> candidates, const DeviceContext& context);
-/// True when nothing is forced and nothing non-deterministic may be listed: the first accepting entry is the answer.
+/// True when nothing is forced and nothing non-deterministic may be listed: the first accepting entry is the
+/// answer.
 GPUNN_API bool plain_choice(const DeviceContext& context) noexcept;
 GPUNN_API DeviceType device_type(const DeviceContext& context) noexcept;
 
@@ -93,10 +100,12 @@ struct ErasedRun {
 };
 
 /// Runs `erased` with every operand copied to host memory first and back afterwards; waits for the device.
-GPUNN_API void run_on_host_copies(DeviceContext& context, std::span<Operand> operands, const ErasedRun& erased);
+GPUNN_API void run_on_host_copies(DeviceContext& context, std::span<Operand> operands,
+                                  const ErasedRun& erased);
 
-/// Shadow execution: compares what was computed with the reference's answer on copies of the inputs taken before the
-/// run; throws Error naming layer, op, operand, element and both values at the first difference beyond the bound.
+/// Shadow execution: compares what was computed with the reference's answer on copies of the inputs taken
+/// before the run; throws Error naming layer, op, operand, element and both values at the first difference
+/// beyond the bound.
 class GPUNN_API Shadow {
  public:
   Shadow(DeviceContext& context, std::span<Operand> operands);
@@ -109,7 +118,8 @@ class GPUNN_API Shadow {
 };
 GPUNN_API bool shadow_enabled(const DeviceContext& context) noexcept;
 
-/// Brackets an issue: orders it after what it depends on (GPU), brings workspace, bumps the versions of what it writes.
+/// Brackets an issue: orders it after what it depends on (GPU), brings workspace, bumps the versions of what
+/// it writes.
 class GPUNN_API OpIssue {
  public:
   OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
@@ -184,15 +194,16 @@ void execute_slow(const ImplementationList<P>& list, P& problem, DeviceContext& 
 
 }  // namespace detail
 
-/// Runs `problem` on `context` with the first suitable entry of `list`. `reads` and `writes` are the storages behind the
-/// problem's pointers. Throws Unsupported with every entry's reason when none accepts.
+/// Runs `problem` on `context` with the first suitable entry of `list`. `reads` and `writes` are the storages
+/// behind the problem's pointers. Throws Unsupported with every entry's reason when none accepts.
 template <class P>
 void execute(const ImplementationList<P>& list, P& problem, DeviceContext& context,
              std::span<Storage* const> reads, std::span<Storage* const> writes) {
   if (detail::plain_choice(context)) [[likely]] {
     const DeviceType type = detail::device_type(context);
     for (const auto& e : list.entries) {
-      if (e.device != type || e.determinism != Determinism::bitwise || (e.accepts && e.accepts(problem))) continue;
+      if (e.device != type || e.determinism != Determinism::bitwise || (e.accepts && e.accepts(problem)))
+        continue;
       detail::OpIssue issue(context, reads, writes, workspace_of(e, problem));
       e.run(problem, issue.exec());
       issue.commit();

@@ -15,8 +15,8 @@ GPUNN_API void check_same(const Tensor& a, const char* name_a, const Tensor& b, 
 /// Throws InvalidArgument unless `t` is defined and floating.
 GPUNN_API void check_floating(const Tensor& t, const char* name);
 
-/// execute() with the storages behind `reads` and `writes`; undefined tensors are skipped. The context is the first
-/// write's.
+/// execute() with the storages behind `reads` and `writes`; undefined tensors are skipped. The context is the
+/// first write's.
 template <std::size_t R, std::size_t W, class P>
 void execute(const ImplementationList<P>& list, P& problem, const Tensor* const (&reads)[R],
              const Tensor* const (&writes)[W]) {

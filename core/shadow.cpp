@@ -1,4 +1,5 @@
-// Slow paths that look at a problem through its operands: a forced reference for device tensors, shadow execution.
+// Slow paths that look at a problem through its operands: a forced reference for device tensors, shadow
+// execution.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -94,7 +95,8 @@ void run_on_host(DeviceContext& context, const ErasedRun& erased) {
   erased.run(erased.problem, erased.entry, exec);
 }
 
-/// Operands that share memory (in-place ops) share a buffer's contents: the later one starts from the earlier one's.
+/// Operands that share memory (in-place ops) share a buffer's contents: the later one starts from the earlier
+/// one's.
 std::vector<Buffer> copies_of(DeviceContext& context, std::span<Operand> operands) {
   Carrier carrier(context);
   std::vector<Buffer> buffers;
@@ -120,14 +122,20 @@ double element(const void* data, DType dtype, std::int64_t i) {
   return value;
 }
 
-/// Relative to the largest magnitude of the operand: what rounding in another order can explain, with a margin.
+/// Relative to the largest magnitude of the operand: what rounding in another order can explain, with a
+/// margin.
 double shadow_bound(DType dtype) {
   switch (dtype) {
-    case DType::f64: return 1e-10;
-    case DType::f32: return 1e-4;
-    case DType::f16: return 1e-2;
-    case DType::bf16: return 5e-2;
-    default: return 0;
+    case DType::f64:
+      return 1e-10;
+    case DType::f32:
+      return 1e-4;
+    case DType::f16:
+      return 1e-2;
+    case DType::bf16:
+      return 5e-2;
+    default:
+      return 0;
   }
 }
 
@@ -179,8 +187,9 @@ void Shadow::compare(const char* op, const char* implementation, const ErasedRun
       const double want = element(s.buffers[i].data(), o.dtype, k), have = element(got.data(), o.dtype, k);
       const bool same = std::isnan(want) ? std::isnan(have) : want == have || std::fabs(have - want) <= bound;
       if (!same)
-        throw Error(concat(where(), "shadow execution: ", op, "=", implementation, " differs from the reference at ",
-                           o.name, "[", k, "]: expected ", want, ", got ", have, " (bound ", bound, ")"));
+        throw Error(concat(where(), "shadow execution: ", op, "=", implementation,
+                           " differs from the reference at ", o.name, "[", k, "]: expected ", want, ", got ",
+                           have, " (bound ", bound, ")"));
     }
   }
 }

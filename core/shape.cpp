@@ -20,8 +20,8 @@ std::int64_t checked_add(std::int64_t a, std::int64_t b) {
 }
 
 Dims::Dims(std::span<const std::int64_t> values) : rank_(static_cast<int>(values.size())) {
-  GPUNN_CHECK(values.size() <= static_cast<std::size_t>(kMaxRank), "expected at most ", kMaxRank, " dimensions, got ",
-              values.size());
+  GPUNN_CHECK(values.size() <= static_cast<std::size_t>(kMaxRank), "expected at most ", kMaxRank,
+              " dimensions, got ", values.size());
   std::copy(values.begin(), values.end(), values_.begin());
 }
 
@@ -55,12 +55,14 @@ std::string to_string(const Dims& dims) {
 }
 
 std::size_t checked_bytes(const Shape& shape, DType dtype) {
-  // A zero anywhere makes the tensor empty, but the other extents must still multiply without overflow: strides use them.
+  // A zero anywhere makes the tensor empty, but the other extents must still multiply without overflow:
+  // strides use them.
   std::int64_t n = static_cast<std::int64_t>(size_of(dtype));
   bool empty = false;
   for (const std::int64_t extent : shape) {
     const bool fits = extent >= 0 && !__builtin_mul_overflow(n, std::max<std::int64_t>(extent, 1), &n);
-    GPUNN_CHECK(fits, "expected extents >= 0 whose product in bytes fits 64 bits, got ", shape, " of ", dtype);
+    GPUNN_CHECK(fits, "expected extents >= 0 whose product in bytes fits 64 bits, got ", shape, " of ",
+                dtype);
     empty = empty || extent == 0;
   }
   return empty ? 0 : static_cast<std::size_t>(n);

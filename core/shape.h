@@ -43,7 +43,8 @@ class GPUNN_API Dims {
   std::int64_t back() const noexcept { return values_[static_cast<std::size_t>(rank_ - 1)]; }
   bool operator==(const Dims& other) const noexcept;
 
-  /// Product of the extents (1 for rank 0). Extents are validated when a Tensor is made, so this cannot overflow there.
+  /// Product of the extents (1 for rank 0). Extents are validated when a Tensor is made, so this cannot
+  /// overflow there.
   std::int64_t numel() const noexcept;
 
  private:

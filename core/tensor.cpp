@@ -13,8 +13,8 @@ TensorImpl::TensorImpl() = default;
 
 namespace detail {
 
-Ref<TensorImpl> make_impl(Ref<Storage> storage, const Shape& shape, const Strides& strides, std::int64_t offset,
-                          DType dtype, Layout layout) {
+Ref<TensorImpl> make_impl(Ref<Storage> storage, const Shape& shape, const Strides& strides,
+                          std::int64_t offset, DType dtype, Layout layout) {
   auto impl = Ref<TensorImpl>::adopt(new TensorImpl);
   impl->storage = std::move(storage);
   impl->shape = shape;
@@ -41,8 +41,8 @@ DeviceContext& Tensor::host_context(const Storage& pinned) { return pinned.conte
 
 Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype) {
   const std::size_t bytes = checked_bytes(shape, dtype);
-  return Tensor(detail::make_impl(Storage::allocate(context, bytes), shape, contiguous_strides(shape), 0, dtype,
-                                  Layout::contiguous));
+  return Tensor(detail::make_impl(Storage::allocate(context, bytes), shape, contiguous_strides(shape), 0,
+                                  dtype, Layout::contiguous));
 }
 
 Tensor empty(const Shape& shape, TensorOptions options) {
@@ -78,7 +78,8 @@ Tensor ones_like(const Tensor& like) {
 
 Tensor Tensor::from_host(const void* values, std::int64_t count, DType dtype, const Shape& shape,
                          const TensorOptions& options) {
-  GPUNN_CHECK(shape.numel() == count, "expected ", shape.numel(), " values for shape ", shape, ", got ", count);
+  GPUNN_CHECK(shape.numel() == count, "expected ", shape.numel(), " values for shape ", shape, ", got ",
+              count);
   Tensor host = empty_on(Device::cpu().context(), shape, dtype);
   if (count > 0) std::memcpy(host.data(), values, host.nbytes());
   Tensor t = host.to(options.device ? *options.device : default_device());
@@ -87,7 +88,8 @@ Tensor Tensor::from_host(const void* values, std::int64_t count, DType dtype, co
 }
 
 Tensor Tensor::from(std::initializer_list<float> values) {
-  return from(std::span<const float>(values.begin(), values.size()), {static_cast<std::int64_t>(values.size())});
+  return from(std::span<const float>(values.begin(), values.size()),
+              {static_cast<std::int64_t>(values.size())});
 }
 
 Tensor Tensor::from(std::initializer_list<std::initializer_list<float>> rows) {
@@ -116,7 +118,8 @@ Tensor random(const Shape& shape, TensorOptions options, Draw draw) {
     for (std::int64_t b = begin; b < end; ++b) {
       float four[4];
       draw(philox_at(seed, first + static_cast<std::uint64_t>(b)), four);
-      std::memcpy(y + b * 4, four, static_cast<std::size_t>(std::min<std::int64_t>(4, n - b * 4)) * sizeof(float));
+      std::memcpy(y + b * 4, four,
+                  static_cast<std::size_t>(std::min<std::int64_t>(4, n - b * 4)) * sizeof(float));
     }
   });
   Tensor t = host.to(options.dtype).to(options.device ? *options.device : default_device());
@@ -144,11 +147,13 @@ namespace {
 
 /// A pinned host copy of `context`'s that the scheduler orders against device work.
 Tensor pinned_like(const Tensor& t, DeviceContext& context) {
-  return Tensor(detail::make_impl(Storage::allocate(context, t.nbytes(), Storage::Place::pinned_host), t.shape(),
-                                  contiguous_strides(t.shape()), 0, t.dtype(), Layout::contiguous));
+  return Tensor(detail::make_impl(Storage::allocate(context, t.nbytes(), Storage::Place::pinned_host),
+                                  t.shape(), contiguous_strides(t.shape()), 0, t.dtype(),
+                                  Layout::contiguous));
 }
 
-/// Device copy between a contiguous pinned tensor and a contiguous tensor of `context`, on the current stream.
+/// Device copy between a contiguous pinned tensor and a contiguous tensor of `context`, on the current
+/// stream.
 void transfer(DeviceContext& context, const Tensor& source, const Tensor& destination, CopyKind kind) {
   if (source.nbytes() == 0) return;
   Storage* const reads[] = {&source.storage()};
@@ -253,8 +258,10 @@ void Tensor::copy_(const Tensor& source) const {
 // ---------------------------------------------------------------- reading on the host
 
 void* Tensor::host_data(DType wanted) const {
-  GPUNN_CHECK(dtype() == wanted, "expected a tensor of ", wanted, ", got ", dtype(), "; convert it with .to()");
-  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device(), "; copy it with .to(Device::cpu())");
+  GPUNN_CHECK(dtype() == wanted, "expected a tensor of ", wanted, ", got ", dtype(),
+              "; convert it with .to()");
+  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device(),
+              "; copy it with .to(Device::cpu())");
   Storage& s = storage();
   if (s.place() == Storage::Place::pinned_host) s.context().scheduler().wait_writable(s);
   return data();
@@ -277,8 +284,8 @@ double Tensor::item() const {
 namespace detail {
 
 Tensor raw_add(const Tensor& a, const Tensor& b) {
-  GPUNN_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike, got ", a.shape(), " of ",
-              a.dtype(), " and ", b.shape(), " of ", b.dtype());
+  GPUNN_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike, got ", a.shape(),
+              " of ", a.dtype(), " and ", b.shape(), " of ", b.dtype());
   NoGrad guard;
   const Tensor left = a.contiguous(), right = b.contiguous();
   Tensor y = empty_like(left);
@@ -289,7 +296,8 @@ Tensor raw_add(const Tensor& a, const Tensor& b) {
 }
 
 void raw_add_(const Tensor& a, const Tensor& b) {
-  GPUNN_CHECK(a.is_contiguous() && a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike");
+  GPUNN_CHECK(a.is_contiguous() && a.shape() == b.shape() && a.dtype() == b.dtype(),
+              "expected gradients alike");
   if (a.numel() == 0) return;
   NoGrad guard;
   const Tensor right = b.contiguous();

@@ -1,9 +1,10 @@
 #pragma once
 // Tensor: a cheap handle to (storage, shape, strides, dtype, autograd slot). Copies and views share storage.
 //
-// Views (reshape, transpose, narrow, …) and the three primitives of core (fill, strided copy with conversion, add) are
-// here; every other op is a free function in kernels/. There is no promotion: operands of an op have one dtype, and a
-// differing one is an error that names `.to()`. One tensor may be used from one thread at a time.
+// Views (reshape, transpose, narrow, …) and the three primitives of core (fill, strided copy with conversion,
+// add) are here; every other op is a free function in kernels/. There is no promotion: operands of an op have
+// one dtype, and a differing one is an error that names `.to()`. One tensor may be used from one thread at a
+// time.
 #include <atomic>
 #include <cstdint>
 #include <initializer_list>
@@ -39,8 +40,8 @@ struct TensorOptions {
 struct GPUNN_API TensorImpl {
   Ref<Storage> storage;
   Shape shape;
-  Strides strides;            // elements
-  std::int64_t offset = 0;    // elements from the storage's start
+  Strides strides;          // elements
+  std::int64_t offset = 0;  // elements from the storage's start
   DType dtype = DType::f32;
   Layout layout = Layout::contiguous;
   std::unique_ptr<AutogradSlot> autograd;  // null until gradients concern it
@@ -98,7 +99,8 @@ class GPUNN_API Tensor {
     const TensorImpl& t = impl();
     return static_cast<char*>(t.storage->data()) + t.offset * static_cast<std::int64_t>(size_of(t.dtype));
   }
-  /// Typed host address. Throws InvalidArgument for a device tensor or another dtype; waits for copies that use it.
+  /// Typed host address. Throws InvalidArgument for a device tensor or another dtype; waits for copies that
+  /// use it.
   template <class T>
   T* host() const {
     return static_cast<T*>(host_data(dtype_of<T>));
@@ -111,11 +113,11 @@ class GPUNN_API Tensor {
   Storage& storage() const { return *impl().storage; }
 
   // ---- copies
-  /// This tensor on `device` (itself when it is there already). Differentiable. `non_blocking` lets a copy from pinned
-  /// memory return before it has run.
+  /// This tensor on `device` (itself when it is there already). Differentiable. `non_blocking` lets a copy
+  /// from pinned memory return before it has run.
   Tensor to(Device device, bool non_blocking = false) const;
-  /// This tensor in another dtype (itself when it has it). Differentiable between floating dtypes. Halves round to
-  /// nearest even; float to integer truncates toward zero.
+  /// This tensor in another dtype (itself when it has it). Differentiable between floating dtypes. Halves
+  /// round to nearest even; float to integer truncates toward zero.
   Tensor to(DType dtype) const;
   /// A new contiguous tensor with the same values. Differentiable.
   Tensor clone() const;
@@ -197,7 +199,8 @@ GPUNN_API Tensor zeros_like(const Tensor& like);
 GPUNN_API Tensor ones_like(const Tensor& like);
 /// Fast path for ops: contiguous result on a context, shape known to be valid.
 GPUNN_API Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype);
-/// Uniform [0,1) and standard normal f32 values, drawn on the CPU from the Runtime's generator: equal on every device.
+/// Uniform [0,1) and standard normal f32 values, drawn on the CPU from the Runtime's generator: equal on
+/// every device.
 GPUNN_API Tensor rand(const Shape& shape, TensorOptions options = {});
 GPUNN_API Tensor randn(const Shape& shape, TensorOptions options = {});
 
@@ -206,8 +209,10 @@ GPUNN_API std::string to_string(const Tensor& tensor);
 
 namespace detail {
 /// A view without gradient history; strides and offset in elements, offset relative to `base`.
-GPUNN_API Tensor raw_view(const Tensor& base, const Shape& shape, const Strides& strides, std::int64_t offset);
-/// a + b for tensors of one shape, dtype and device, without gradient history (the graph walk's own addition).
+GPUNN_API Tensor raw_view(const Tensor& base, const Shape& shape, const Strides& strides,
+                          std::int64_t offset);
+/// a + b for tensors of one shape, dtype and device, without gradient history (the graph walk's own
+/// addition).
 GPUNN_API Tensor raw_add(const Tensor& a, const Tensor& b);
 /// a += b in place, likewise.
 GPUNN_API void raw_add_(const Tensor& a, const Tensor& b);

@@ -1,4 +1,5 @@
-// Views: other shapes and strides over the same storage. Each rule is a view again, so any derivative order works.
+// Views: other shapes and strides over the same storage. Each rule is a view again, so any derivative order
+// works.
 #include <algorithm>
 #include <optional>
 
@@ -42,8 +43,8 @@ Shape resolve(const Shape& wanted, std::int64_t numel) {
   int unknown = -1;
   std::int64_t known = 1;
   for (int i = 0; i < shape.rank(); ++i) {
-    GPUNN_CHECK(shape[i] >= -1 && (shape[i] != -1 || unknown < 0), "expected extents >= 0 and at most one -1, got ",
-                wanted);
+    GPUNN_CHECK(shape[i] >= -1 && (shape[i] != -1 || unknown < 0),
+                "expected extents >= 0 and at most one -1, got ", wanted);
     if (shape[i] == -1)
       unknown = i;
     else
@@ -58,8 +59,9 @@ Shape resolve(const Shape& wanted, std::int64_t numel) {
   return shape;
 }
 
-/// Strides that give `shape` over the elements of (old_shape, old_strides) without moving any, if there are such.
-/// Old dimensions are joined into runs that lie evenly in memory; each run must split exactly into new dimensions.
+/// Strides that give `shape` over the elements of (old_shape, old_strides) without moving any, if there are
+/// such. Old dimensions are joined into runs that lie evenly in memory; each run must split exactly into new
+/// dimensions.
 std::optional<Strides> view_strides(const Shape& old_shape, const Strides& old_strides, const Shape& shape) {
   Strides strides = contiguous_strides(shape);
   if (shape.numel() == 0) return strides;
@@ -84,9 +86,8 @@ std::optional<Strides> view_strides(const Shape& old_shape, const Strides& old_s
 Tensor recorded_view(const Tensor& x, const char* name, const Shape& shape, const Strides& strides) {
   Tensor y = detail::raw_view(x, shape, strides, 0);
   if (autograd::wanted(x))
-    autograd::record(y, name, {&x}, [from = x.shape()](const Backward& b) -> Gradients {
-      return {b.grad().reshape(from)};
-    });
+    autograd::record(y, name, {&x},
+                     [from = x.shape()](const Backward& b) -> Gradients { return {b.grad().reshape(from)}; });
   return y;
 }
 
@@ -208,8 +209,8 @@ Tensor Tensor::unsqueeze(int which) const {
 Tensor Tensor::narrow(int which, std::int64_t start, std::int64_t length) const {
   OpScope scope("narrow");
   const int d = normalize_dim(which, dim());
-  GPUNN_CHECK(start >= 0 && length >= 0 && start <= shape()[d] - length, "expected a range within [0, ", shape()[d],
-              "), got start ", start, " and length ", length);
+  GPUNN_CHECK(start >= 0 && length >= 0 && start <= shape()[d] - length, "expected a range within [0, ",
+              shape()[d], "), got start ", start, " and length ", length);
   Shape s = shape();
   s[d] = length;
   Tensor y = detail::raw_view(*this, s, strides(), start * strides()[d]);
@@ -224,7 +225,8 @@ Tensor Tensor::select(int which, std::int64_t index) const {
   OpScope scope("select");
   const int d = normalize_dim(which, dim());
   const std::int64_t i = index < 0 ? index + shape()[d] : index;
-  GPUNN_CHECK(i >= 0 && i < shape()[d], "expected an index in [", -shape()[d], ", ", shape()[d], "), got ", index);
+  GPUNN_CHECK(i >= 0 && i < shape()[d], "expected an index in [", -shape()[d], ", ", shape()[d], "), got ",
+              index);
   return narrow(d, i, 1).squeeze(d);
 }
 

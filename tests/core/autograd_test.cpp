@@ -136,7 +136,7 @@ TEST_P(AutogradTest, SecondBackwardNeedsRetainGraph) {
 TEST_P(AutogradTest, BadStartsAreRefused) {
   const Tensor x = leaf({1, 2});
   const Tensor y = mul(x, x);
-  EXPECT_THROW(y.backward(), InvalidArgument);                             // no implied gradient
+  EXPECT_THROW(y.backward(), InvalidArgument);  // no implied gradient
   EXPECT_THROW(y.backward(ones({3}, {.device = device()})), InvalidArgument);
   EXPECT_THROW(y.backward(ones({2}, {.dtype = DType::f64, .device = device()})), InvalidArgument);
   EXPECT_THROW(x.detach().backward(), InvalidArgument);

@@ -81,8 +81,9 @@ TEST(Implementation, ShadowExecutionFindsADifference) {
     doubled({.shadow = true}, {1, 2, 3});
     FAIL();
   } catch (const Error& e) {
-    EXPECT_NE(std::string(e.what()).find("double=wrong differs from the reference at y[0]: expected 2, got 3"),
-              std::string::npos)
+    EXPECT_NE(
+        std::string(e.what()).find("double=wrong differs from the reference at y[0]: expected 2, got 3"),
+        std::string::npos)
         << e.what();
   }
 }

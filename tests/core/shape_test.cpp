@@ -108,9 +108,9 @@ TEST(Float16, HalfRoundsLikeTheCompilersType) {
 
 TEST(Float16, BFloatRoundsToNearestEven) {
   EXPECT_EQ(BFloat16(1.0f).bits, 0x3f80);
-  EXPECT_EQ(BFloat16(1.00390625f).bits, 0x3f80);          // tie, stays even
-  EXPECT_EQ(BFloat16(1.01171875f).bits, 0x3f82);          // tie, goes up to even
-  EXPECT_EQ(BFloat16(3.4e38f).bits, 0x7f80);              // beyond the largest finite value
+  EXPECT_EQ(BFloat16(1.00390625f).bits, 0x3f80);  // tie, stays even
+  EXPECT_EQ(BFloat16(1.01171875f).bits, 0x3f82);  // tie, goes up to even
+  EXPECT_EQ(BFloat16(3.4e38f).bits, 0x7f80);      // beyond the largest finite value
   EXPECT_EQ(BFloat16(std::nanf("")).bits, 0x7fff);
   EXPECT_EQ(static_cast<float>(BFloat16(-2.5f)), -2.5f);
 }

@@ -6,6 +6,7 @@
 
 #include "gpunn/gpunn.h"
 #include "tests/support/devices.h"
+#include "tests/support/golden.h"
 
 namespace gpunn {
 namespace {
@@ -60,8 +61,10 @@ Tensor loss_of(const Family& f, const Tensor& out, const Tensor& target) {
 std::vector<double> losses_of(const Family& f, Device device, int steps) {
   std::vector<Tensor> weights, biases, parameters;
   for (int n = 0; n + 1 < static_cast<int>(f.sizes.size()); ++n) {
-    const std::int64_t in = f.sizes[static_cast<std::size_t>(n)], out = f.sizes[static_cast<std::size_t>(n) + 1];
-    weights.push_back(pattern({out, in}, 2 * n, 1 / std::sqrt(static_cast<double>(in))).to(device).requires_grad_());
+    const std::int64_t in = f.sizes[static_cast<std::size_t>(n)],
+                       out = f.sizes[static_cast<std::size_t>(n) + 1];
+    weights.push_back(
+        pattern({out, in}, 2 * n, 1 / std::sqrt(static_cast<double>(in))).to(device).requires_grad_());
     biases.push_back(pattern({out}, 2 * n + 1, 0.1).to(device).requires_grad_());
     parameters.insert(parameters.end(), {weights.back(), biases.back()});
   }
@@ -85,7 +88,7 @@ class TrajectoryTest : public testing::DeviceTest {};
 GPUNN_ON_EVERY_DEVICE(TrajectoryTest);
 
 TEST_P(TrajectoryTest, EqualsPyTorchWithin1e4) {
-  const CsvTable golden = CsvTable::read(GPUNN_SOURCE_DIR "/tests/golden/mlp_trajectory.csv", {.header = true});
+  const CsvTable golden = CsvTable::read(testing::golden_path("mlp_trajectory.csv"), {.header = true});
   const auto names = golden.text(0);
   const auto values = golden.numbers(2);
   std::map<std::string, std::vector<double>> stored;

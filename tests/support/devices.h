@@ -27,6 +27,6 @@ inline std::string device_test_name(const ::testing::TestParamInfo<std::string>&
 
 }  // namespace gpunn::testing
 
-#define GPUNN_ON_EVERY_DEVICE(Fixture)                                                                          \
-  INSTANTIATE_TEST_SUITE_P(Devices, Fixture, ::testing::ValuesIn(::gpunn::testing::device_names()),             \
+#define GPUNN_ON_EVERY_DEVICE(Fixture)                                                              \
+  INSTANTIATE_TEST_SUITE_P(Devices, Fixture, ::testing::ValuesIn(::gpunn::testing::device_names()), \
                            ::gpunn::testing::device_test_name)

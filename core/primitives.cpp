@@ -24,8 +24,9 @@ std::vector<Operand> operands(FillProblem& p) {
 }
 
 std::vector<Operand> operands(CopyProblem& p) {
-  return {{"x", const_cast<void**>(&p.x), p.src_dtype, detail::extent_of(p.rank, p.shape, p.x_strides), Role::in},
-          {"y", &p.y, p.dtype, detail::extent_of(p.rank, p.shape, p.y_strides), Role::out}};
+  return {
+      {"x", const_cast<void**>(&p.x), p.src_dtype, detail::extent_of(p.rank, p.shape, p.x_strides), Role::in},
+      {"y", &p.y, p.dtype, detail::extent_of(p.rank, p.shape, p.y_strides), Role::out}};
 }
 
 std::vector<Operand> operands(AddProblem& p) {
@@ -52,7 +53,7 @@ void fill_ref(const FillProblem& p, const Exec&) {
     const T value = detail::convert_value<T>(p.value);
     T* y = static_cast<T*>(p.y);
     detail::walk<1>(p.rank, p.shape, {p.strides}, 0, detail::numel_of(p.rank, p.shape),
-                    [&](std::int64_t n, const std::int64_t (&at)[1]) {
+                    [&](std::int64_t n, const std::int64_t(&at)[1]) {
                       for (std::int64_t i = 0; i < n; ++i) y[at[0] + i * p.strides[p.rank - 1]] = value;
                     });
   });
@@ -65,7 +66,7 @@ void copy_ref(const CopyProblem& p, const Exec&) {
       const From* x = static_cast<const From*>(p.x);
       To* y = static_cast<To*>(p.y);
       detail::walk<2>(p.rank, p.shape, {p.x_strides, p.y_strides}, 0, detail::numel_of(p.rank, p.shape),
-                      [&](std::int64_t n, const std::int64_t (&at)[2]) {
+                      [&](std::int64_t n, const std::int64_t(&at)[2]) {
                         for (std::int64_t i = 0; i < n; ++i)
                           y[at[1] + i * sy] = detail::convert_value<To>(x[at[0] + i * sx]);
                       });
@@ -79,7 +80,8 @@ void add_ref(const AddProblem& p, const Exec&) {
     const T* b = static_cast<const T*>(p.b);
     T* y = static_cast<T*>(p.y);
     for (std::int64_t i = 0; i < p.n; ++i)
-      y[i] = detail::convert_value<T>(detail::convert_value<double>(a[i]) + detail::convert_value<double>(b[i]));
+      y[i] =
+          detail::convert_value<T>(detail::convert_value<double>(a[i]) + detail::convert_value<double>(b[i]));
   });
 }
 
@@ -115,7 +117,9 @@ CopyProblem copy_problem(const Tensor& x, const Tensor& y) {
 
 namespace {
 
-const char* add_accepts(const AddProblem& p) { return is_floating(p.dtype) ? nullptr : "floating dtypes only"; }
+const char* add_accepts(const AddProblem& p) {
+  return is_floating(p.dtype) ? nullptr : "floating dtypes only";
+}
 
 constexpr Implementation<FillProblem> kFillEntries[] = {
 #if GPUNN_HAS_CUDA

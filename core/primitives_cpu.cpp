@@ -1,5 +1,5 @@
-// The primitives on the CPU: memset and memcpy where they serve, tight runs elsewhere, tiles for transposes, the pool for
-// large tensors.
+// The primitives on the CPU: memset and memcpy where they serve, tight runs elsewhere, tiles for transposes,
+// the pool for large tensors.
 #include <cstring>
 
 #include "gpunn/core/cpu_pool.h"
@@ -12,7 +12,7 @@ namespace gpunn {
 namespace {
 
 constexpr std::int64_t kGrain = 1 << 16;  // elements per chunk
-constexpr std::int64_t kTile = 32;        // a tile of 32 x 32 floats reads 32 cache lines twice: they stay in L1
+constexpr std::int64_t kTile = 32;  // a tile of 32 x 32 floats reads 32 cache lines twice: they stay in L1
 
 template <class T>
 void fill_run(T* y, std::int64_t stride, std::int64_t n, T value) {
@@ -51,7 +51,8 @@ void copy_run(const void* from, std::int64_t sx, void* to, std::int64_t sy, std:
 
 Run run_for(DType from, DType to) {
   Run run = nullptr;
-  visit_dtype(from, [&]<class From>(From) { visit_dtype(to, [&]<class To>(To) { run = copy_run<From, To>; }); });
+  visit_dtype(from,
+              [&]<class From>(From) { visit_dtype(to, [&]<class To>(To) { run = copy_run<From, To>; }); });
   return run;
 }
 
@@ -64,7 +65,8 @@ int transposed_dim(const CopyProblem& p) {
   return -1;
 }
 
-/// Copies by tiles over (across, last) with runs along the last dimension, so that each cache line of x is used whole.
+/// Copies by tiles over (across, last) with runs along the last dimension, so that each cache line of x is
+/// used whole.
 void copy_transposed(const CopyProblem& p, int across, Run run, const Exec& exec) {
   const int last = p.rank - 1;
   const std::int64_t size_x = static_cast<std::int64_t>(size_of(p.src_dtype));
@@ -82,7 +84,7 @@ void copy_transposed(const CopyProblem& p, int across, Run run, const Exec& exec
   const std::int64_t tiles = detail::numel_of(rank, shape);
   parallel_for(*exec.pool, tiles, kGrain / (kTile * kTile), [&](std::int64_t begin, std::int64_t end) {
     std::int64_t tile = begin;
-    detail::walk<2>(rank, shape, {sx, sy}, begin, end, [&](std::int64_t n, const std::int64_t (&at)[2]) {
+    detail::walk<2>(rank, shape, {sx, sy}, begin, end, [&](std::int64_t n, const std::int64_t(&at)[2]) {
       for (std::int64_t t = 0; t < n; ++t, ++tile) {
         const std::int64_t strip = tile % strips, band = tile / strips % bands;
         const std::int64_t columns = std::min(kTile, width - strip * kTile);
@@ -114,8 +116,9 @@ void fill_cpu(const FillProblem& p, const Exec& exec) {
     T* y = static_cast<T*>(p.y);
     const std::int64_t n = detail::numel_of(p.rank, p.shape), stride = p.strides[p.rank - 1];
     parallel_for(*exec.pool, n, kGrain, [&](std::int64_t begin, std::int64_t end) {
-      detail::walk<1>(p.rank, p.shape, {p.strides}, begin, end,
-                      [&](std::int64_t m, const std::int64_t (&at)[1]) { fill_run(y + at[0], stride, m, value); });
+      detail::walk<1>(
+          p.rank, p.shape, {p.strides}, begin, end,
+          [&](std::int64_t m, const std::int64_t(&at)[1]) { fill_run(y + at[0], stride, m, value); });
     });
   });
 }
@@ -129,7 +132,7 @@ void copy_cpu(const CopyProblem& p, const Exec& exec) {
   const std::int64_t sx = p.x_strides[p.rank - 1], sy = p.y_strides[p.rank - 1];
   parallel_for(*exec.pool, n, kGrain, [&](std::int64_t begin, std::int64_t end) {
     detail::walk<2>(p.rank, p.shape, {p.x_strides, p.y_strides}, begin, end,
-                    [&](std::int64_t m, const std::int64_t (&at)[2]) {
+                    [&](std::int64_t m, const std::int64_t(&at)[2]) {
                       run(static_cast<const char*>(p.x) + at[0] * size_x, sx,
                           static_cast<char*>(p.y) + at[1] * size_y, sy, m);
                     });

@@ -1,9 +1,9 @@
 #pragma once
 // The three primitives that core itself needs: fill, strided copy with conversion, and add.
 //
-// Conversions: to bool is "!= 0" (NaN is true); floating to integer truncates toward zero, saturates at the ends of the range
-// and maps NaN to 0, so that devices agree; between integers the value wraps; halves convert through float, rounding to
-// nearest even.
+// Conversions: to bool is "!= 0" (NaN is true); floating to integer truncates toward zero, saturates at the
+// ends of the range and maps NaN to 0, so that devices agree; between integers the value wraps; halves
+// convert through float, rounding to nearest even.
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -29,8 +29,8 @@ struct FillProblem {
   double value;
 };
 
-/// y[...] = x[...], converted. Dimensions are coalesced and ordered by falling y stride. x and y do not overlap; y does not
-/// overlap itself, x may (strides of 0).
+/// y[...] = x[...], converted. Dimensions are coalesced and ordered by falling y stride. x and y do not
+/// overlap; y does not overlap itself, x may (strides of 0).
 struct CopyProblem {
   DType src_dtype;
   DType dtype;
@@ -84,18 +84,26 @@ inline std::int64_t numel_of(int rank, const std::int64_t* shape) {
   return n;
 }
 
+// Constants rather than calls: device code may not call the functions of numeric_limits.
+template <class T>
+inline constexpr T kLowest = std::numeric_limits<T>::min();
+template <class T>
+inline constexpr T kHighest = std::numeric_limits<T>::max();
+
 /// One element from one dtype to another, by the rules at the top.
 template <class To, class From>
 GPUNN_HD To convert_value(From v) {
   if constexpr (std::is_same_v<From, Half> || std::is_same_v<From, BFloat16>) {
-    if constexpr (std::is_same_v<To, From>) return v;
-    else return convert_value<To>(static_cast<float>(v));
+    if constexpr (std::is_same_v<To, From>)
+      return v;
+    else
+      return convert_value<To>(static_cast<float>(v));
   } else if constexpr (std::is_same_v<To, Half> || std::is_same_v<To, BFloat16>) {
     return To(static_cast<float>(v));
   } else if constexpr (std::is_same_v<To, bool>) {
     return v != From{0};
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    constexpr To kLow = std::numeric_limits<To>::min(), kHigh = std::numeric_limits<To>::max();
+    constexpr To kLow = kLowest<To>, kHigh = kHighest<To>;
     if (v != v) return To{0};
     if (v <= static_cast<From>(kLow)) return kLow;
     if (v >= static_cast<From>(kHigh)) return kHigh;

@@ -16,8 +16,8 @@ struct StridedDims {
   std::int64_t* strides[K];
 };
 
-/// Drops extents of 1 and merges neighbours that every operand walks as one; the order of elements stays. The result has
-/// rank >= 1. Extents must be positive.
+/// Drops extents of 1 and merges neighbours that every operand walks as one; the order of elements stays. The
+/// result has rank >= 1. Extents must be positive.
 template <int K>
 int coalesce(StridedDims<K> d) {
   int last = -1;
@@ -46,8 +46,8 @@ void sort_by_stride(StridedDims<K> d) {
     }
 }
 
-/// Calls f(n, offsets) for each run along the last dimension within elements [begin, end) of the row-major order;
-/// `offsets` holds the run's first element per operand.
+/// Calls f(n, offsets) for each run along the last dimension within elements [begin, end) of the row-major
+/// order; `offsets` holds the run's first element per operand.
 template <int K, class F>
 void walk(int rank, const std::int64_t* shape, const std::int64_t* const (&strides)[K], std::int64_t begin,
           std::int64_t end, F&& f) {

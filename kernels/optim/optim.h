@@ -8,8 +8,8 @@
 //                       g = nesterov ? g + momentum * v : v
 //   p = p - lr * g
 //
-// One launch serves up to some hundred tensors. It writes in place, whether or not the parameters need gradients, and bumps the
-// versions of what it writes. Determinism: bitwise.
+// One launch serves up to some hundred tensors. It writes in place, whether or not the parameters need
+// gradients, and bumps the versions of what it writes. Determinism: bitwise.
 
 #include <span>
 
@@ -18,8 +18,9 @@
 
 namespace gpunn {
 
-/// One parameter: f32, f16 or bf16 (computed in float; f64 on the CPU), contiguous. `grad` and `momentum_buffer` have its
-/// shape, dtype and device; an undefined grad leaves the parameter alone. The buffer is needed when momentum is not 0.
+/// One parameter: f32, f16 or bf16 (computed in float; f64 on the CPU), contiguous. `grad` and
+/// `momentum_buffer` have its shape, dtype and device; an undefined grad leaves the parameter alone. The
+/// buffer is needed when momentum is not 0.
 struct SgdTensor {
   Tensor param;
   Tensor grad;
@@ -36,8 +37,8 @@ struct SgdOptions {
   bool first_step = false;  // momentum buffers are written without being read
 };
 
-/// Throws InvalidArgument for mismatched or non-contiguous tensors, a missing buffer, several devices or dtypes, negative or
-/// non-finite settings, and nesterov without momentum or with dampening.
+/// Throws InvalidArgument for mismatched or non-contiguous tensors, a missing buffer, several devices or
+/// dtypes, negative or non-finite settings, and nesterov without momentum or with dampening.
 GPUNN_API void sgd_step(std::span<const SgdTensor> tensors, const SgdOptions& options);
 
 }  // namespace gpunn

@@ -1,4 +1,4 @@
-#include "tests/support/parity_test.h"
+#include "tests/support/expect_parity.h"
 
 #include <gtest/gtest.h>
 

@@ -38,10 +38,10 @@ struct GradcheckOptions {
 using GradFunction = std::function<Tensor(const Inputs&)>;
 
 /// First derivatives of every input.
-testing::AssertionResult gradcheck(const GradFunction& f, const std::vector<GradInput>& inputs,
-                                   const GradcheckOptions& options = {});
+::testing::AssertionResult gradcheck(const GradFunction& f, const std::vector<GradInput>& inputs,
+                                     const GradcheckOptions& options = {});
 /// Derivatives of the gradient (create_graph), for every input and for the incoming gradient.
-testing::AssertionResult gradgradcheck(const GradFunction& f, const std::vector<GradInput>& inputs,
-                                       const GradcheckOptions& options = {});
+::testing::AssertionResult gradgradcheck(const GradFunction& f, const std::vector<GradInput>& inputs,
+                                         const GradcheckOptions& options = {});
 
 }  // namespace gpunn

@@ -1,0 +1,77 @@
+#include "gpunn/core/emulation/pool.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace gpunn::emu {
+namespace {
+
+struct Pool {
+  std::mutex mutex;
+  std::condition_variable work, done;
+  std::vector<Launch*> active;  // launches with blocks nobody has taken
+  int started = 0;              // OS threads
+};
+
+Pool& pool() {
+  static Pool* instance = new Pool;  // never destroyed: its threads run until the process is gone
+  return *instance;
+}
+
+// The next launch to help with, or null if this thread is one too many now. Takes the oldest, so that the blocks of
+// one launch finish together; under random schedules any.
+Launch* choose(Pool& p, int index, std::uint64_t& dice) {
+  if (p.active.empty() || index >= config().threads) return nullptr;
+  dice = dice * 6364136223846793005u + 1442695040888963407u;
+  const bool any = config().schedule == Schedule::random;
+  return p.active[any ? (dice >> 33) % p.active.size() : 0];
+}
+
+void serve(int index) {
+  Pool& p = pool();
+  std::array<Worker*, kColours> identities{};
+  std::uint64_t dice = config().seed + static_cast<std::uint64_t>(index);
+  for (;;) {
+    Launch* launch = nullptr;
+    {
+      const TsanQuiet quiet;
+      std::unique_lock lock(p.mutex);
+      p.work.wait(lock, [&] { return (launch = choose(p, index, dice)) != nullptr; });
+      ++launch->users;
+    }
+    Worker*& worker = identities[launch->colour];
+    if (worker == nullptr) {
+      const TsanQuiet quiet;
+      worker = new Worker;
+    }
+    for (std::uint64_t block = launch->next++; block < launch->blocks; block = launch->next++)
+      worker->run_block(*launch, block);
+    const TsanQuiet quiet;
+    const std::lock_guard lock(p.mutex);
+    std::erase(p.active, launch);
+    if (--launch->users == 0) p.done.notify_all();
+  }
+}
+
+}  // namespace
+
+void run_on_pool(Launch& launch) {
+  Pool& p = pool();
+  {
+    const TsanQuiet quiet;
+    std::unique_lock lock(p.mutex);
+    while (p.started < config().threads) std::thread(serve, p.started++).detach();
+    p.active.push_back(&launch);
+    if (launch.blocks == 1 && p.started <= config().threads) {
+      p.work.notify_one();
+    } else {
+      p.work.notify_all();
+    }
+    p.done.wait(lock, [&] { return launch.users == 0 && launch.next.load() >= launch.blocks; });
+    std::erase(p.active, &launch);
+  }
+  edge_acquire(&launch.done_edge);
+}
+
+}  // namespace gpunn::emu

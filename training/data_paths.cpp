@@ -1,0 +1,117 @@
+#include "gpunn/training/data_paths.h"
+
+#include <cstdlib>
+
+#include "gpunn/core/error.h"
+#include "gpunn/io/file.h"
+#include "gpunn/training/settings.h"
+
+namespace gpunn {
+
+namespace {
+
+constexpr const char* kMnistFiles[] = {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+                                       "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"};
+constexpr const char* kFashionSystem[] = {"/usr/share/datasets/fashion-mnist"};
+
+constexpr DataSetInfo kDataSets[] = {
+    {"fashion-mnist", "70,000 grey 28x28 pictures of clothes in 10 classes", kMnistFiles, kFashionSystem,
+     "install the package dataset-fashion-mnist (apt), or put the four files into a folder fashion-mnist"},
+    {"mnist", "70,000 grey 28x28 handwritten digits", kMnistFiles, {},
+     "put the four files of MNIST (.gz or not) into a folder mnist below one of these places"},
+    {"digits", "1,797 grey 8x8 handwritten digits (UCI), with a stored split", {}, {}, "built in"},
+};
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+std::string last_part(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(path.rfind('/') == std::string::npos ? 0 : path.rfind('/') + 1);
+}
+
+std::string join(const std::string& folder, const std::string& name) {
+  return folder.empty() || folder.back() == '/' ? folder + name : folder + "/" + name;
+}
+
+// The path of `file` in `folder`, compressed or not; empty when neither is there.
+std::string path_of(const std::string& folder, std::string file) {
+  std::string path = join(folder, file);
+  if (path_exists(path)) return path;
+  constexpr std::string_view kSuffix = ".gz";
+  if (path.size() < kSuffix.size() || path.substr(path.size() - kSuffix.size()) != kSuffix) return "";
+  path.resize(path.size() - kSuffix.size());
+  return path_exists(path) ? path : "";
+}
+
+DataPlace look(std::string origin, std::string folder, const DataSetInfo& info) {
+  DataPlace place{std::move(origin), std::move(folder), {}};
+  for (const char* file : info.files)
+    if (path_of(place.folder, file).empty()) place.missing.push_back(file);
+  return place;
+}
+
+void add_places(std::vector<DataPlace>& places, const char* origin, const std::string& folder, bool may_be_direct,
+                const DataSetInfo& info) {
+  if (folder.empty()) return;
+  DataPlace below = look(origin, join(folder, info.name), info);
+  if (!below.missing.empty() && (may_be_direct || last_part(folder) == info.name)) {
+    DataPlace direct = look(origin, folder, info);
+    // The more complete of the two is what the user meant.
+    if (direct.missing.size() <= below.missing.size()) below = std::move(direct);
+  }
+  places.push_back(std::move(below));
+}
+
+}  // namespace
+
+std::span<const DataSetInfo> known_data_sets() noexcept { return kDataSets; }
+
+const DataSetInfo& data_set_info(std::string_view name) {
+  std::vector<std::string> names;
+  for (const DataSetInfo& info : kDataSets) {
+    if (info.name == name) return info;
+    names.push_back(info.name);
+  }
+  const std::string near = nearest_name(name, names);
+  throw InvalidArgument("no data set is called '" + std::string(name) + "'" +
+                        (near.empty() ? "" : ", did you mean '" + near + "'?"));
+}
+
+std::vector<DataPlace> data_places(const DataSetInfo& info, const std::string& data_dir) {
+  std::vector<DataPlace> places;
+  if (info.files.empty()) {
+    places.push_back({"built in", "", {}});
+    return places;
+  }
+  if (!data_dir.empty()) {
+    add_places(places, "--data", data_dir, true, info);
+    return places;
+  }
+  add_places(places, "$GPUNN_DATA_DIR", environment("GPUNN_DATA_DIR"), false, info);
+  std::string cache = environment("XDG_CACHE_HOME");
+  if (cache.empty() && !environment("HOME").empty()) cache = join(environment("HOME"), ".cache");
+  if (!cache.empty()) add_places(places, "user cache", join(cache, "gpunn"), false, info);
+  for (const char* folder : info.system) places.push_back(look("system", folder, info));
+  return places;
+}
+
+std::vector<std::string> find_data(const DataSetInfo& info, const std::string& data_dir) {
+  const std::vector<DataPlace> places = data_places(info, data_dir);
+  std::string looked;
+  for (const DataPlace& place : places) {
+    if (place.missing.empty()) {
+      std::vector<std::string> paths;
+      for (const char* file : info.files) paths.push_back(path_of(place.folder, file));
+      return paths;
+    }
+    looked += (looked.empty() ? "" : "; ") + place.folder + " (" + place.origin + ") lacks " + place.missing.front() +
+              (place.missing.size() > 1 ? " and " + std::to_string(place.missing.size() - 1) + " more" : "");
+  }
+  throw DataError(std::string("data set ") + info.name + " not found: " + (looked.empty() ? "no place to look" : looked) +
+                  "; " + info.hint + ", or name a folder with --data");
+}
+
+}  // namespace gpunn

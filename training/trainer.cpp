@@ -1,0 +1,95 @@
+#include "gpunn/training/trainer.h"
+
+#include <chrono>
+#include <limits>
+
+namespace gpunn {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Steps that are run before the rate is measured: caches, thread start-up, allocator growth.
+constexpr std::int64_t kWarmUp = 20;
+
+// Time spent in training steps after the warm-up.
+class StepClock {
+ public:
+  void resume() { since_ = Clock::now(); }
+  void pause() { measured_ += seconds_since(since_); }
+  void warmed_up() {
+    measured_ = 0;
+    resume();
+  }
+  double rate(std::int64_t steps) const {
+    return steps > kWarmUp && measured_ > 0 ? static_cast<double>(steps - kWarmUp) / measured_ : 0;
+  }
+
+ private:
+  Clock::time_point since_{};
+  double measured_ = 0;
+};
+
+}  // namespace
+
+TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer) {
+  return [&model, &loss, &optimizer](const Batch& batch) {
+    optimizer.zero_grad();
+    const Tensor value = loss(model(batch.inputs), batch.targets);
+    value.backward();
+    optimizer.step();
+    return value.detach();
+  };
+}
+
+TrainResult train(const TrainStep& step, const DataLoader& train, const std::function<Evaluation()>& test,
+                  const TrainerOptions& options) {
+  TrainResult result;
+  const Clock::time_point start = Clock::now();
+  StepClock clock;
+  MeanLoss loss;
+  const std::int64_t steps_per_epoch = train.size();
+  const auto out_of_steps = [&] { return options.max_steps > 0 && result.steps >= options.max_steps; };
+
+  for (std::int64_t e = 0; e < options.epochs && !result.stopped && !out_of_steps(); ++e) {
+    loss.reset();
+    clock.resume();
+    std::int64_t step_in_epoch = 0;
+    DataLoader::Epoch epoch = train.epoch(e);
+    while (!result.stopped && !out_of_steps()) {
+      const std::optional<Batch> batch = epoch.next();
+      if (!batch) break;
+      loss.add(step(*batch), batch->size());
+      ++step_in_epoch;
+      if (++result.steps == kWarmUp) {
+        loss.mean();  // the device has finished the warm-up before the clock starts
+        clock.warmed_up();
+      }
+      if (options.progress)
+        options.progress->update({e + 1, options.epochs, step_in_epoch, steps_per_epoch, loss.last()});
+      result.stopped = options.stop && options.stop();
+    }
+    result.train_loss = loss.mean();
+    clock.pause();
+
+    const bool complete = step_in_epoch == steps_per_epoch;
+    if (complete) ++result.epochs;
+    const bool last = e + 1 == options.epochs || result.stopped || out_of_steps();
+    EpochRecord record{e + 1, result.steps, result.train_loss, {}, 0};
+    if (test && (last || (options.evaluate_every > 0 && (e + 1) % options.evaluate_every == 0)) &&
+        options.evaluate_every > 0)
+      record.test = result.test = test();
+    if (e == 0 || last || (e + 1) % options.record_every == 0) {
+      record.seconds = seconds_since(start);
+      result.history.push_back(record);
+      if (options.on_epoch) options.on_epoch(record);
+    }
+  }
+  result.steps_per_second = clock.rate(result.steps);
+  result.seconds = seconds_since(start);
+  return result;
+}
+
+}  // namespace gpunn

@@ -1,0 +1,58 @@
+#pragma once
+// Trainer: epochs of steps, evaluation after each, what it says about them, and a clean stop.
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "gpunn/core/api.h"
+#include "gpunn/layers/losses.h"
+#include "gpunn/layers/module.h"
+#include "gpunn/training/data_loader.h"
+#include "gpunn/training/metrics.h"
+#include "gpunn/training/optimizer.h"
+#include "gpunn/training/progress.h"
+
+namespace gpunn {
+
+/// One update from a batch; returns the loss (a single element), which need not be ready yet.
+using TrainStep = std::function<Tensor(const Batch&)>;
+
+/// Gradients to none, forward, loss, backward, update. The three must outlive the function.
+GPUNN_API TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer);
+
+struct EpochRecord {
+  std::int64_t epoch = 0;  // from 1
+  std::int64_t steps = 0;  // in all, so far
+  double train_loss = 0;   // mean over the epoch's samples, each at the weights it was computed with
+  std::optional<Evaluation> test{};
+  double seconds = 0;      // since the start
+};
+
+struct TrainerOptions {
+  std::int64_t epochs = 1;
+  std::int64_t max_steps = 0;       // 0: no limit
+  std::int64_t evaluate_every = 1;  // epochs; the last one is always evaluated. 0: never
+  std::int64_t record_every = 1;    // epochs between records; the first and the last one are always recorded
+  std::function<bool()> stop{};     // asked after every step; true ends the run there
+  std::function<void(const EpochRecord&)> on_epoch{};  // for each record
+  Progress* progress = nullptr;
+};
+
+struct TrainResult {
+  std::int64_t epochs = 0;  // complete ones
+  std::int64_t steps = 0;
+  double seconds = 0;           // everything
+  double steps_per_second = 0;  // training steps only, after the first 20; 0 when there were no more
+  double train_loss = 0;        // of the last epoch, as far as it went
+  std::optional<Evaluation> test{};
+  bool stopped = false;         // by TrainerOptions::stop
+  std::vector<EpochRecord> history;
+};
+
+/// Runs `step` over `train`. After each epoch `test`, if given, is called for the evaluation. With one seed the result
+/// depends on neither the number of threads nor of loader workers. Exceptions pass through.
+GPUNN_API TrainResult train(const TrainStep& step, const DataLoader& train, const std::function<Evaluation()>& test,
+                            const TrainerOptions& options);
+
+}  // namespace gpunn

@@ -149,9 +149,10 @@ void FakeDevice::memory_info(std::size_t& free_bytes, std::size_t& total_bytes) 
 }
 
 void* FakeDevice::grant(std::size_t bytes, bool host) {
-  constexpr std::size_t kAlignment = 256;
+  constexpr std::size_t kAlignment = 256, kHostRequest = std::size_t{1} << 30;
   std::lock_guard lock(mutex_);
   if (!host && bytes > options_.memory_bytes - used_bytes_) throw OutOfMemory("the fake device is full");
+  if (host && bytes > kHostRequest) throw OutOfMemory("more host memory than the fake device gives");
   void* const pointer = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   if (!pointer) throw OutOfMemory("no host memory for the fake device");
   (host ? host_blocks_ : blocks_)[pointer] = bytes;

@@ -26,7 +26,7 @@ enum class FakeFailure : std::uint8_t { cuda_error, out_of_memory, device_lost }
 
 struct FakeOptions {
   FakeMode mode = FakeMode::immediate;
-  std::size_t memory_bytes = std::size_t{64} << 20;  // device memory; host memory has no limit
+  std::size_t memory_bytes = std::size_t{64} << 20;  // device memory; of host memory, 1 GiB a request
   std::uint64_t seed = 1;
 };
 

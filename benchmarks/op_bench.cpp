@@ -1,0 +1,187 @@
+#include "benchmarks/op_bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "gpunn/core/philox.h"
+#include "gpunn/core/tensor.h"
+
+namespace gpunn::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kRotatedBytes = std::size_t{160} << 20;  // more than a last-level cache
+constexpr std::size_t kCacheBytes = std::size_t{1} << 20;      // rows below this are meant to stay in cache
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> v) {
+  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+std::size_t bytes_of(const Operand& o) { return static_cast<std::size_t>(o.elements) * size_of(o.dtype); }
+
+/// Values in [0.25, 1): fine for logarithms, quotients and probabilities, and sums do not cancel. Integers
+/// are small.
+void fill_random(void* data, DType dtype, std::int64_t n, std::uint64_t seed) {
+  visit_dtype(dtype, [&]<class T>(T) {
+    T* y = static_cast<T*>(data);
+    for (std::int64_t i = 0; i < n; ++i) {
+      const std::uint32_t bits = philox_at(seed, static_cast<std::uint64_t>(i / 4)).v[i % 4];
+      if constexpr (std::is_integral_v<T>)
+        y[i] = static_cast<T>(bits & 1u);
+      else
+        y[i] = static_cast<T>(0.25f + 0.75f * philox_uniform(bits));
+    }
+  });
+}
+
+/// A multiply-add rate that the compiler vectorises for the widest unit the function is built for.
+template <int kLanes>
+[[gnu::always_inline]] inline double multiply_adds(std::int64_t rounds) {
+  constexpr int kChains = 10;  // enough independent chains to hide the latency of two units
+  float acc[kChains][kLanes];
+  for (int c = 0; c < kChains; ++c)
+    for (int l = 0; l < kLanes; ++l) acc[c][l] = static_cast<float>(c + l);
+  for (std::int64_t r = 0; r < rounds; ++r)
+    for (int c = 0; c < kChains; ++c)
+#pragma GCC ivdep
+      for (int l = 0; l < kLanes; ++l) acc[c][l] = acc[c][l] * 0.999f + 0.5f;
+  float sum = 0;
+  for (const auto& chain : acc)
+    for (const float v : chain) sum += v;
+  volatile float sink = sum;
+  (void)sink;
+  return 2.0 * kChains * kLanes * static_cast<double>(rounds);
+}
+
+#if defined(__x86_64__)
+[[gnu::target("avx512f,prefer-vector-width=512"), gnu::optimize("O3", "fp-contract=fast")]] double
+flops_avx512(std::int64_t rounds) {
+  return multiply_adds<16>(rounds);
+}
+[[gnu::target("avx2,fma"), gnu::optimize("O3", "fp-contract=fast")]] double flops_avx2(std::int64_t rounds) {
+  return multiply_adds<8>(rounds);
+}
+#endif
+double flops_baseline(std::int64_t rounds) { return multiply_adds<4>(rounds); }
+
+double run_flops(std::int64_t rounds) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return flops_avx512(rounds);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return flops_avx2(rounds);
+#endif
+  return flops_baseline(rounds);
+}
+
+}  // namespace
+
+Ceilings measure_ceilings(DeviceContext& context) {
+  Ceilings best;
+  if (!context.is_cpu()) return best;  // measured by the GPU script; an emulated GPU has none
+  CpuPool& pool = context.runtime().pool();
+  constexpr std::int64_t kBytes = std::int64_t{64} << 20, kChunk = std::int64_t{1} << 20, kRounds = 1 << 20;
+  std::vector<char> from(kBytes, 1), to(kBytes, 2);
+  for (int round = 0; round < 7; ++round) {
+    auto start = Clock::now();
+    parallel_for(pool, kBytes, kChunk, [&](std::int64_t begin, std::int64_t end) {
+      std::memcpy(to.data() + begin, from.data() + begin, static_cast<std::size_t>(end - begin));
+    });
+    best.bytes_per_second = std::max(best.bytes_per_second, 2.0 * kBytes / seconds_since(start));
+    start = Clock::now();
+    std::vector<double> done(static_cast<std::size_t>(pool.threads()));
+    pool.run(pool.threads(), [&](std::int64_t c) { done[static_cast<std::size_t>(c)] = run_flops(kRounds); });
+    double flops = 0;
+    for (const double d : done) flops += d;
+    best.flops_per_second = std::max(best.flops_per_second, flops / seconds_since(start));
+  }
+  return best;
+}
+
+Bench::Bench(DeviceContext& context, Options options)
+    : context_(context), options_(std::move(options)), ceilings_(measure_ceilings(context)) {}
+
+int Bench::rotations(const std::vector<Operand>& operands) {
+  std::size_t bytes = 0;
+  for (const Operand& o : operands) bytes += bytes_of(o);
+  if (bytes < kCacheBytes) return 1;
+  return static_cast<int>(std::min<std::size_t>(64, kRotatedBytes / bytes + 1));
+}
+
+void Bench::fill(const std::vector<Operand>& operands) {
+  const RawStream stream = context_.current_stream();
+  for (const Operand& o : operands) {
+    const std::size_t bytes = bytes_of(o);
+    if (bytes == 0) continue;
+    void* data = context_.memory().allocate(bytes, stream);
+    buffers_.emplace_back(data, bytes);
+    *o.pointer = data;
+    if (context_.is_cpu()) {
+      fill_random(data, o.dtype, o.elements, ++seed_);
+      continue;
+    }
+    void* host = context_.pinned().allocate(bytes, stream);
+    fill_random(host, o.dtype, o.elements, ++seed_);
+    context_.api().copy(data, host, bytes, CopyKind::host_to_device, stream);
+    context_.api().synchronize_stream(stream);
+    context_.pinned().deallocate(host, bytes, stream);
+  }
+}
+
+void Bench::release() {
+  for (const auto& [data, bytes] : buffers_)
+    context_.memory().deallocate(data, bytes, context_.current_stream());
+  buffers_.clear();
+}
+
+Exec Bench::exec(std::size_t workspace_bytes) {
+  if (workspace_bytes > 0 && (!workspace_ || workspace_->bytes() < workspace_bytes))
+    workspace_ = Storage::allocate(context_, workspace_bytes);
+  Exec e;
+  e.stream = context_.current_stream();
+  e.workspace = workspace_bytes > 0 ? workspace_->data() : nullptr;
+  e.workspace_bytes = workspace_bytes;
+  e.pool = &context_.runtime().pool();
+  e.device = &context_;
+  return e;
+}
+
+double Bench::fraction(Cost cost, double seconds) const {
+  if (ceilings_.bytes_per_second <= 0) return 0;
+  const double floor =
+      std::max(cost.bytes / ceilings_.bytes_per_second, cost.flops / ceilings_.flops_per_second);
+  return floor / seconds;
+}
+
+void Bench::time(const char* op, const char* direction, const std::string& row, DType dtype, Cost cost,
+                 const std::vector<Candidate>& candidates) {
+  constexpr int kTurns = 9;
+  const auto batch_seconds = [&](const Candidate& c, int runs) {
+    const auto start = Clock::now();
+    for (int i = 0; i < runs; ++i) c.run(i);
+    context_.api().synchronize_device();
+    return seconds_since(start);
+  };
+  std::vector<int> runs;
+  for (const Candidate& c : candidates) {
+    batch_seconds(c, 2);  // warm-up
+    const double once = std::max(batch_seconds(c, 1), 1e-8);
+    runs.push_back(static_cast<int>(std::clamp(options_.seconds_per_row / kTurns / once, 1.0, 1e6)));
+  }
+  std::vector<std::vector<double>> turns(candidates.size());
+  for (int turn = 0; turn < kTurns; ++turn)
+    for (std::size_t i = 0; i < candidates.size(); ++i)
+      turns[i].push_back(batch_seconds(candidates[i], runs[i]) / runs[i]);
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    const double seconds = median(turns[i]);
+    results_.push_back(
+        {op, direction, row, candidates[i].name, dtype, seconds, cost, fraction(cost, seconds)});
+  }
+}
+
+}  // namespace gpunn::bench

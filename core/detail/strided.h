@@ -51,6 +51,7 @@ void sort_by_stride(StridedDims<K> d) {
 template <int K, class F>
 void walk(int rank, const std::int64_t* shape, const std::int64_t* const (&strides)[K], std::int64_t begin,
           std::int64_t end, F&& f) {
+  if (begin >= end) return;
   std::int64_t index[kMaxRank], offsets[K] = {};
   std::int64_t rest = begin;
   for (int i = rank - 1; i >= 0; --i) {
@@ -59,7 +60,7 @@ void walk(int rank, const std::int64_t* shape, const std::int64_t* const (&strid
     for (int k = 0; k < K; ++k) offsets[k] += index[i] * strides[k][i];
   }
   const int last = rank - 1;
-  while (begin < end) {
+  while (true) {
     const std::int64_t n = std::min(end - begin, shape[last] - index[last]);
     f(n, offsets);
     begin += n;
@@ -75,10 +76,13 @@ void walk(int rank, const std::int64_t* shape, const std::int64_t* const (&strid
   }
 }
 
-/// Elements from the first to the last one that a walk touches (strides >= 0, extents > 0).
+/// Elements from the first to the last one that a walk touches (strides >= 0); 0 when there is none.
 inline std::int64_t extent_of(int rank, const std::int64_t* shape, const std::int64_t* strides) {
   std::int64_t last = 0;
-  for (int i = 0; i < rank; ++i) last += (shape[i] - 1) * strides[i];
+  for (int i = 0; i < rank; ++i) {
+    if (shape[i] == 0) return 0;
+    last += (shape[i] - 1) * strides[i];
+  }
   return last + 1;
 }
 

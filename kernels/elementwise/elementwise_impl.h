@@ -38,6 +38,8 @@ enum class BinaryFunction : std::uint8_t {
 };
 inline constexpr int kBinaryFunctions = 8;
 
+/// The integer dtypes that some functions take.
+constexpr bool is_wide_integer(DType t) { return t == DType::i32 || t == DType::i64; }
 /// Does the function take i32 and i64 (wrapping)? The others are for floating dtypes.
 constexpr bool takes_integers(UnaryFunction f) {
   return f == UnaryFunction::neg || f == UnaryFunction::add_scalar || f == UnaryFunction::mul_scalar ||

@@ -1,0 +1,93 @@
+// Operands, costs and implementation lists of the reductions.
+#include "gpunn/core/detail/strided.h"
+#include "gpunn/kernels/reduce/reduce_impl.h"
+
+namespace gpunn {
+
+namespace {
+
+std::int64_t extent_of(const ReduceDims& kept, const ReduceDims& reduced) {
+  const std::int64_t outer = detail::extent_of(kept.rank, kept.shape, kept.strides);
+  const std::int64_t inner = detail::extent_of(reduced.rank, reduced.shape, reduced.strides);
+  return outer == 0 || inner == 0 ? 0 : outer + inner - 1;
+}
+
+}  // namespace
+
+std::vector<Operand> operands(ReduceProblem& p) {
+  const std::int64_t outputs = numel_of(p.kept);
+  return {{"x", const_cast<void**>(&p.x), p.dtype, extent_of(p.kept, p.reduced), Role::in},
+          {"y", &p.y, value_dtype(p), gives_values(p.function) ? outputs : 0, Role::out},
+          {"indices", reinterpret_cast<void**>(&p.indices), DType::i64,
+           gives_indices(p.function) ? outputs : 0, Role::out}};
+}
+
+std::vector<Operand> operands(MaxBackwardProblem& p) {
+  const std::int64_t outputs = numel_of(p.kept), elements = extent_of(p.kept, p.reduced);
+  return {{"x", const_cast<void**>(&p.x), p.dtype, p.by_index ? 0 : elements, Role::in},
+          {"y", const_cast<void**>(&p.y), p.dtype, p.by_index ? 0 : outputs, Role::in},
+          {"indices", reinterpret_cast<void**>(const_cast<std::int64_t**>(&p.indices)), DType::i64,
+           p.by_index ? outputs : 0, Role::in},
+          {"dy", const_cast<void**>(&p.dy), p.dtype, outputs, Role::in},
+          {"dx", &p.dx, p.dtype, elements, Role::out}};
+}
+
+Cost cost(const ReduceProblem& p) {
+  const auto outputs = static_cast<double>(numel_of(p.kept));
+  const double elements = outputs * static_cast<double>(numel_of(p.reduced));
+  const double written = (gives_values(p.function) ? static_cast<double>(size_of(value_dtype(p))) : 0) +
+                         (gives_indices(p.function) ? sizeof(std::int64_t) : 0);
+  return {elements * static_cast<double>(size_of(p.dtype)) + outputs * written, elements};
+}
+
+Cost cost(const MaxBackwardProblem& p) {
+  const auto outputs = static_cast<double>(numel_of(p.kept));
+  const double elements = outputs * static_cast<double>(numel_of(p.reduced));
+  const auto size = static_cast<double>(size_of(p.dtype));
+  return {elements * size * (p.by_index ? 1 : 2) + outputs * (p.by_index ? size + 8 : 2 * size), elements};
+}
+
+namespace {
+
+const char* cpu_accepts(const ReduceProblem& p) { return p.dtype == DType::f32 ? nullptr : "takes f32"; }
+
+const char* ref_accepts(const ReduceProblem& p) {
+  if (is_floating(p.dtype) || p.function == ReduceFunction::sum) return nullptr;
+  if (p.function == ReduceFunction::mean) return "takes floating dtypes";
+  return p.dtype == DType::i32 || p.dtype == DType::i64 ? nullptr : "takes floating dtypes, i32 and i64";
+}
+
+#if GPUNN_HAS_CUDA
+const char* cuda_accepts(const ReduceProblem& p) {
+  return p.dtype == DType::f64 ? "f64 runs on the CPU only" : ref_accepts(p);
+}
+const char* max_bwd_cuda_accepts(const MaxBackwardProblem& p) {
+  return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
+}
+#endif
+
+constexpr Implementation<ReduceProblem> kReduceEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cuda_accepts, reduce_cuda_workspace, Determinism::bitwise, reduce_cuda},
+#endif
+    {"cpu", DeviceType::cpu, cpu_accepts, reduce_cpu_workspace, Determinism::bitwise, reduce_cpu},
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
+};
+
+constexpr Implementation<MaxBackwardProblem> kMaxBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, max_bwd_cuda_accepts, nullptr, Determinism::bitwise, max_bwd_cuda},
+#endif
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, max_bwd_ref},
+};
+
+}  // namespace
+
+constexpr ImplementationList<ReduceProblem> kReduce[kReduceFunctions] = {
+    {"sum", "forward", kReduceEntries},    {"mean", "forward", kReduceEntries},
+    {"amax", "forward", kReduceEntries},   {"max", "forward", kReduceEntries},
+    {"argmax", "forward", kReduceEntries},
+};
+constexpr ImplementationList<MaxBackwardProblem> kMaxBackward{"max", "backward", kMaxBackwardEntries};
+
+}  // namespace gpunn

@@ -1,6 +1,6 @@
 #pragma once
-// Storage types to float and back, in device code: all arithmetic of a kernel is in float. On a GPU the hardware's
-// conversions are used; they give the bits of core/float16.h (round to nearest even).
+// Storage types to float and back, in device code: all arithmetic of a kernel is in float. On a GPU the
+// hardware's conversions are used; they give the bits of core/float16.h (round to nearest even).
 #include "gpunn/core/float16.h"
 #include "gpunn/core/kernel_macros.cuh"
 

@@ -1,8 +1,10 @@
 #pragma once
-// Reductions over a warp and over a block, in a fixed order: every thread gets the result, the same bits each time.
+// Reductions over a warp and over a block, in a fixed order: every thread gets the result, the same bits each
+// time.
 //
 // An operation is a struct with `static T identity()` and `static T combine(T a, T b)`, combine being exactly
-// commutative (a butterfly hands a and b over in either order). A type of several words offers shuffle_xor() beside it.
+// commutative (a butterfly hands a and b over in either order). A type of several words offers shuffle_xor()
+// beside it.
 #include "gpunn/core/kernel_macros.cuh"
 
 namespace gpunn {
@@ -26,8 +28,24 @@ struct MinOp {
   static GPUNN_DEVICE float combine(float a, float b) { return a < b || a != a ? a : b; }
 };
 
-GPUNN_DEVICE float shuffle_xor(float value, int lane_mask) { return __shfl_xor_sync(kFullWarp, value, lane_mask); }
-GPUNN_DEVICE int shuffle_xor(int value, int lane_mask) { return __shfl_xor_sync(kFullWarp, value, lane_mask); }
+/// Counts.
+struct CountOp {
+  static GPUNN_DEVICE long long identity() { return 0; }
+  static GPUNN_DEVICE long long combine(long long a, long long b) { return a + b; }
+};
+
+/// The least of some indices; the identity when there is none.
+struct FirstOp {
+  static GPUNN_DEVICE long long identity() { return 0x7fffffffffffffffll; }
+  static GPUNN_DEVICE long long combine(long long a, long long b) { return a < b ? a : b; }
+};
+
+GPUNN_DEVICE float shuffle_xor(float value, int lane_mask) {
+  return __shfl_xor_sync(kFullWarp, value, lane_mask);
+}
+GPUNN_DEVICE int shuffle_xor(int value, int lane_mask) {
+  return __shfl_xor_sync(kFullWarp, value, lane_mask);
+}
 GPUNN_DEVICE long long shuffle_xor(long long value, int lane_mask) {
   return __shfl_xor_sync(kFullWarp, value, lane_mask);
 }
@@ -36,7 +54,8 @@ GPUNN_DEVICE long long shuffle_xor(long long value, int lane_mask) {
 template <class Op, class T>
 GPUNN_DEVICE T warp_reduce(T value) {
   GPUNN_UNROLL
-  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) value = Op::combine(value, shuffle_xor(value, offset));
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2)
+    value = Op::combine(value, shuffle_xor(value, offset));
   return value;
 }
 

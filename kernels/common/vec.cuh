@@ -34,8 +34,9 @@ GPUNN_DEVICE int elements_to_alignment(const T* p) {
   return static_cast<int>(((16u - past) & 15u) / sizeof(T));
 }
 
-/// Calls f(i, x[i] as float) for every i in [0, n), shared out over the kBlock threads of the block: a few scalars up to
-/// the first 16-byte boundary, vectors, a scalar tail. Which thread gets what depends on n and the alignment only.
+/// Calls f(i, x[i] as float) for every i in [0, n), shared out over the kBlock threads of the block: a few
+/// scalars up to the first 16-byte boundary, vectors, a scalar tail. Which thread gets what depends on n and
+/// the alignment only.
 template <int kBlock, class T, class F>
 GPUNN_DEVICE void for_each_in_row(const T* x, std::int64_t n, F f) {
   constexpr int kWidth = kVecWidth<T>;
@@ -53,8 +54,8 @@ GPUNN_DEVICE void for_each_in_row(const T* x, std::int64_t n, F f) {
   for (std::int64_t i = head + vectors * kWidth + t; i < n; i += kBlock) f(i, to_float(x[i]));
 }
 
-/// y[i] = f(i, x[i]) for every i in [0, n), likewise. `y` may be `x`. Vectors need equal alignment of both rows; the
-/// rest goes element by element.
+/// y[i] = f(i, x[i]) for every i in [0, n), likewise. `y` may be `x`. Vectors need equal alignment of both
+/// rows; the rest goes element by element.
 template <int kBlock, class T, class F>
 GPUNN_DEVICE void map_row(const T* x, T* y, std::int64_t n, F f) {
   constexpr int kWidth = kVecWidth<T>;

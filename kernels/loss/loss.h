@@ -15,9 +15,9 @@
 //   mse        dx = 2 (x - y) g                      dy = -dx
 //   bce        dx = (x - y) g / max(x (1 - x), 1e-12)  dy = (max(ln(1 - x), -100) - max(ln x, -100)) g
 //   bce logits dx = (sigmoid(x) - y) g               dy = -x g
-// Second derivatives: all of them, by the same formulas written with public ops (without the bounds 1e-12 and
-// -100). Determinism: bitwise; elements are added by a tree that depends on their number only. Errors:
-// InvalidArgument for undefined or integer tensors, differing shapes, dtypes or devices.
+// Second derivatives: all of them, by the same formulas written with public ops (without the bounds).
+// Determinism: bitwise; elements are added by a tree that depends on their number only.
+// Errors: InvalidArgument for undefined or integer tensors, differing shapes, dtypes or devices.
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/tensor.h"

@@ -1,30 +1,18 @@
 // Softmax and log-softmax by rows. Up to kWarpColumns columns a warp keeps its row in registers: one read,
 // one write. Longer rows take a block each and two reads: the first gathers maximum and sum in one pass.
-#include "gpunn/core/launch.cuh"
 #include "gpunn/kernels/common/device_dtype.h"
-#include "gpunn/kernels/common/reduce.cuh"
+#include "gpunn/kernels/common/max_sum.cuh"
+#include "gpunn/kernels/common/rows.cuh"
 #include "gpunn/kernels/common/vec.cuh"
-#include "gpunn/kernels/softmax/max_sum.cuh"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 
 namespace gpunn {
 namespace {
 
-constexpr int kWarpsPerBlock = 4;
-constexpr int kRowThreads = 256;
-constexpr std::int64_t kWarpColumns = 1024;
-constexpr std::int64_t kMostBlocks = 1 << 30;  // rows beyond are taken in a stride
-
-/// Row of this warp, of the first of its strides over the grid.
-GPUNN_DEVICE std::int64_t first_warp_row() {
-  return static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarpSize;
-}
-GPUNN_DEVICE std::int64_t warp_row_stride() { return static_cast<std::int64_t>(gridDim.x) * kWarpsPerBlock; }
-
 /// Elements lane, lane + 32, … of a row; `rest` beyond its end.
 template <int kItems, class T>
 GPUNN_DEVICE void load_row(const T* row, std::int64_t cols, float rest, float (&v)[kItems]) {
-  const int lane = static_cast<int>(threadIdx.x % kWarpSize);
+  const int lane = lane_index();
   GPUNN_UNROLL
   for (int i = 0; i < kItems; ++i) {
     const int c = lane + i * kWarpSize;
@@ -34,7 +22,7 @@ GPUNN_DEVICE void load_row(const T* row, std::int64_t cols, float rest, float (&
 
 template <int kItems, class T>
 GPUNN_DEVICE void store_row(const float (&v)[kItems], std::int64_t cols, T* row) {
-  const int lane = static_cast<int>(threadIdx.x % kWarpSize);
+  const int lane = lane_index();
   GPUNN_UNROLL
   for (int i = 0; i < kItems; ++i) {
     const int c = lane + i * kWarpSize;
@@ -43,7 +31,7 @@ GPUNN_DEVICE void store_row(const float (&v)[kItems], std::int64_t cols, T* row)
 }
 
 template <class T, int kItems>
-GPUNN_KERNEL __launch_bounds__(kWarpsPerBlock* kWarpSize)
+GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
     softmax_fwd_warp_kernel(const T* x, T* y, std::int64_t rows, std::int64_t cols, bool log) {
   for (std::int64_t row = first_warp_row(); row < rows; row += warp_row_stride()) {
     float v[kItems];
@@ -64,22 +52,22 @@ GPUNN_KERNEL __launch_bounds__(kWarpsPerBlock* kWarpSize)
 }
 
 template <class T>
-GPUNN_KERNEL __launch_bounds__(kRowThreads)
+GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
     softmax_fwd_block_kernel(const T* x, T* y, std::int64_t rows, std::int64_t cols, bool log) {
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* const in = x + row * cols;
     MaxSum own = MaxSumOp::identity();
-    for_each_in_row<kRowThreads>(in, cols, [&](std::int64_t, float v) { own.add(v); });
-    const MaxSum all = block_reduce<MaxSumOp, kRowThreads>(own);
+    for_each_in_row<kBlockRowThreads>(in, cols, [&](std::int64_t, float v) { own.add(v); });
+    const MaxSum all = block_reduce<MaxSumOp, kBlockRowThreads>(own).of_row();
     const float log_sum = logf(all.sum), inverse = 1.0f / all.sum;
-    map_row<kRowThreads>(in, y + row * cols, cols, [&](std::int64_t, float v) {
+    map_row<kBlockRowThreads>(in, y + row * cols, cols, [&](std::int64_t, float v) {
       return log ? v - all.max - log_sum : expf(v - all.max) * inverse;
     });
   }
 }
 
 template <class T, int kItems>
-GPUNN_KERNEL __launch_bounds__(kWarpsPerBlock* kWarpSize)
+GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
     softmax_bwd_warp_kernel(const T* y, const T* dy, T* dx, std::int64_t rows, std::int64_t cols, bool log) {
   for (std::int64_t row = first_warp_row(); row < rows; row += warp_row_stride()) {
     float v[kItems], g[kItems];
@@ -96,31 +84,21 @@ GPUNN_KERNEL __launch_bounds__(kWarpsPerBlock* kWarpSize)
 }
 
 template <class T>
-GPUNN_KERNEL __launch_bounds__(kRowThreads)
+GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
     softmax_bwd_block_kernel(const T* y, const T* dy, T* dx, std::int64_t rows, std::int64_t cols, bool log) {
   for (std::int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const T* const value = y + row * cols;
     const T* const grad = dy + row * cols;
     float sum = 0.0f;
-    for_each_in_row<kRowThreads>(grad, cols,
-                                 [&](std::int64_t i, float g) { sum += log ? g : g * to_float(value[i]); });
-    sum = block_reduce<SumOp, kRowThreads>(sum);
-    map_row<kRowThreads>(grad, dx + row * cols, cols, [&](std::int64_t i, float g) {
+    for_each_in_row<kBlockRowThreads>(
+        grad, cols, [&](std::int64_t i, float g) { sum += log ? g : g * to_float(value[i]); });
+    sum = block_reduce<SumOp, kBlockRowThreads>(sum);
+    map_row<kBlockRowThreads>(grad, dx + row * cols, cols, [&](std::int64_t i, float g) {
       const float v = to_float(value[i]);
       return log ? g - expf(v) * sum : v * (g - sum);
     });
   }
 }
-
-unsigned blocks_for(std::int64_t rows, std::int64_t rows_per_block) {
-  const std::int64_t blocks = (rows + rows_per_block - 1) / rows_per_block;
-  return static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks);
-}
-
-Grid warp_grid(std::int64_t rows) {
-  return {dim3(blocks_for(rows, kWarpsPerBlock)), dim3(kWarpsPerBlock * kWarpSize)};
-}
-Grid block_grid(std::int64_t rows) { return {dim3(blocks_for(rows, 1)), dim3(kRowThreads)}; }
 
 /// Calls f with the least of 1, 2, 4, … 32 elements per lane that holds a row, as a constant.
 template <class F>
@@ -141,11 +119,11 @@ void softmax_fwd_cuda(const SoftmaxProblem& p, const Exec& exec) {
     const auto* x = static_cast<const T*>(p.x);
     auto* y = static_cast<T*>(p.y);
     if (p.cols > kWarpColumns)
-      return launch("softmax_fwd_block_kernel", softmax_fwd_block_kernel<T>, block_grid(p.rows), exec, x, y,
-                    p.rows, p.cols, p.log);
+      return launch("softmax_fwd_block_kernel", softmax_fwd_block_kernel<T>, block_row_grid(p.rows), exec, x,
+                    y, p.rows, p.cols, p.log);
     for_items(p.cols, [&](auto items) {
-      launch("softmax_fwd_warp_kernel", softmax_fwd_warp_kernel<T, decltype(items)::value>, warp_grid(p.rows),
-             exec, x, y, p.rows, p.cols, p.log);
+      launch("softmax_fwd_warp_kernel", softmax_fwd_warp_kernel<T, decltype(items)::value>,
+             warp_row_grid(p.rows), exec, x, y, p.rows, p.cols, p.log);
     });
   });
 }
@@ -157,11 +135,11 @@ void softmax_bwd_cuda(const SoftmaxBackwardProblem& p, const Exec& exec) {
     const auto* dy = static_cast<const T*>(p.dy);
     auto* dx = static_cast<T*>(p.dx);
     if (p.cols > kWarpColumns)
-      return launch("softmax_bwd_block_kernel", softmax_bwd_block_kernel<T>, block_grid(p.rows), exec, y, dy,
-                    dx, p.rows, p.cols, p.log);
+      return launch("softmax_bwd_block_kernel", softmax_bwd_block_kernel<T>, block_row_grid(p.rows), exec, y,
+                    dy, dx, p.rows, p.cols, p.log);
     for_items(p.cols, [&](auto items) {
-      launch("softmax_bwd_warp_kernel", softmax_bwd_warp_kernel<T, decltype(items)::value>, warp_grid(p.rows),
-             exec, y, dy, dx, p.rows, p.cols, p.log);
+      launch("softmax_bwd_warp_kernel", softmax_bwd_warp_kernel<T, decltype(items)::value>,
+             warp_row_grid(p.rows), exec, y, dy, dx, p.rows, p.cols, p.log);
     });
   });
 }

@@ -1,0 +1,9 @@
+#pragma once
+// The recipes there are; each is defined in the file of its name.
+#include "gpunn/models/recipes/recipe.h"
+
+namespace gpunn {
+
+extern const Recipe kXor, kDigitsMlp, kMnistMlp, kFashionLogistic, kFashionMlp;
+
+}  // namespace gpunn

@@ -1,0 +1,40 @@
+#pragma once
+// What the classifier recipes share: loaders, SGD, cross-entropy, the trainer, the run folder and the report.
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "gpunn/layers/module.h"
+#include "gpunn/models/recipes/recipe.h"
+#include "gpunn/training/dataset.h"
+
+namespace gpunn::detail {
+
+struct ClassifierData {
+  std::shared_ptr<const Dataset> train, test;
+  std::vector<std::string> classes;  // names, in the order of the labels
+  int height = 0, width = 0;         // of a picture, for the report
+};
+
+/// Images of a data set of MNIST's form, from where `settings.data` and the usual places say.
+ClassifierData load_images(const char* data_set, std::vector<std::string> classes, const RunSettings& settings);
+
+/// Names of ten digits.
+std::vector<std::string> digit_names();
+
+struct ClassifierRun {
+  Module& model;
+  const ClassifierData& data;
+  SgdSettings& settings;
+  bool shuffle = true;
+  std::int64_t evaluate_every = 1;
+  /// Does the result reach the recipe's figure? Called with losses and metrics filled in ("test_accuracy", a fraction).
+  std::function<bool(const RecipeResult&, double test_accuracy)> reached;
+};
+
+/// Trains with SGD and cross-entropy and writes weights, metrics and report.
+RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run);
+
+}  // namespace gpunn::detail

@@ -1,0 +1,98 @@
+#include "gpunn/models/recipes/recipe.h"
+
+#include "gpunn/core/random.h"
+#include "gpunn/core/runtime.h"
+#include "gpunn/io/json_writer.h"
+#include "gpunn/models/recipes/detail/catalogue.h"
+
+namespace gpunn {
+
+std::vector<Field> RunSettings::fields() {
+  return {{"seed", &seed, "seed of weights and order"},
+          {"epochs", &epochs, "passes over the training data", 0},
+          {"steps", &steps, "most training steps, 0: no limit", 0},
+          {"device", &device, "cpu, cuda, cuda:N or best"},
+          {"threads", &threads, "CPU threads, 0: all cores; results do not depend on it", 0, 1024},
+          {"data", &data, "folder with the data set"},
+          {"run_dir", &run_dir, "folder to write, default runs/NAME-DATE-TIME"}};
+}
+
+std::vector<Field> SgdSettings::fields() {
+  std::vector<Field> all = RunSettings::fields();
+  for (Field field : {Field{"lr", &lr, "learning rate", 0}, Field{"momentum", &momentum, "momentum of SGD", 0},
+                      Field{"weight_decay", &weight_decay, "L2 penalty", 0},
+                      Field{"batch_size", &batch_size, "rows a step", 1},
+                      Field{"workers", &workers, "threads that prepare batches", 0, 256}})
+    all.push_back(std::move(field));
+  return all;
+}
+
+RunFolder& RecipeContext::folder() {
+  if (!folder_) {
+    if (settings_.run_dir.empty()) settings_.run_dir = RunFolder::default_path(recipe_);
+    folder_ = std::make_unique<RunFolder>(settings_.run_dir);
+    JsonWriter json(2);
+    json.begin_object().field("recipe", recipe_).field("device", to_string(device_)).key("settings");
+    write_settings(json, settings_);
+    json.end_object();
+    folder_->write_config(json.take() + "\n");
+  }
+  return *folder_;
+}
+
+std::span<const Recipe* const> recipes() noexcept {
+  static constexpr const Recipe* kAll[] = {&kXor, &kDigitsMlp, &kMnistMlp, &kFashionLogistic, &kFashionMlp};
+  return kAll;
+}
+
+const Recipe& find_recipe(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Recipe* recipe : recipes()) {
+    if (recipe->name == name) return *recipe;
+    names.push_back(recipe->name);
+  }
+  const std::string near = nearest_name(name, names);
+  throw InvalidArgument("no recipe is called '" + std::string(name) + "'" +
+                        (near.empty() ? "; `gpunn recipes` lists them" : ", did you mean '" + near + "'?"));
+}
+
+RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks) {
+  Runtime& runtime = Runtime::current();
+  if (settings.threads > 0) runtime.set_threads(static_cast<int>(settings.threads));
+  runtime.generator().set_seed(settings.seed);
+  MemoryResource& memory = device.context().memory();
+  memory.reset_peaks();
+  DeviceScope scope(device);
+
+  RecipeContext context(recipe.name, settings, device, std::move(hooks));
+  RecipeResult result = recipe.run(context);
+  result.recipe = recipe.name;
+  result.figure = recipe.figure;
+  result.device = to_string(device);
+  result.seed = settings.seed;
+  result.threads = runtime.pool().threads();
+  result.peak_memory_bytes = memory.stats().peak_live_bytes;
+  result.run_dir = context.folder().path();
+  result.report = context.folder().report_path();
+
+  JsonWriter json(2);
+  write_result(json, result);
+  context.folder().write_result(json.take() + "\n");
+  return result;
+}
+
+void write_result(JsonWriter& json, const RecipeResult& r) {
+  json.begin_object();
+  json.field("recipe", r.recipe).field("device", r.device).field("seed", r.seed).field("threads", r.threads);
+  json.field("epochs", r.epochs).field("steps", r.steps).field("seconds", r.seconds);
+  json.field("steps_per_second", r.steps_per_second).field("train_loss", r.train_loss).key("test_loss");
+  r.test_loss ? json.value(*r.test_loss) : json.value(nullptr);
+  json.key("metrics").begin_object();
+  for (const auto& [name, value] : r.metrics) json.field(name, value);
+  json.end_object();
+  json.field("peak_memory_bytes", r.peak_memory_bytes).field("weights_sha256", r.weights_sha256);
+  json.field("figure", r.figure).field("reached", r.reached).field("run_dir", r.run_dir).field("report", r.report);
+  json.end_object();
+}
+
+}  // namespace gpunn

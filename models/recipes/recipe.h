@@ -1,0 +1,117 @@
+#pragma once
+// Recipes: named systems with their data, settings and the figure they must reach. `gpunn train NAME` runs one.
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gpunn/core/api.h"
+#include "gpunn/core/device.h"
+#include "gpunn/training/progress.h"
+#include "gpunn/training/run_folder.h"
+#include "gpunn/training/settings.h"
+
+namespace gpunn {
+
+class JsonWriter;
+
+/// Settings of every recipe.
+struct GPUNN_API RunSettings : Settings {
+  std::uint64_t seed = 0;
+  std::int64_t epochs = 1;
+  std::int64_t steps = 0;
+  std::string device = "best";
+  std::int64_t threads = 0;
+  std::string data;
+  std::string run_dir;
+  std::vector<Field> fields() override;
+};
+
+/// Settings of recipes trained with SGD on batches.
+struct GPUNN_API SgdSettings : RunSettings {
+  double lr = 0.01;
+  double momentum = 0;
+  double weight_decay = 0;
+  std::int64_t batch_size = 64;
+  std::int64_t workers = 0;
+  std::vector<Field> fields() override;
+};
+
+/// How a recipe is run: what the caller decides.
+struct RecipeHooks {
+  Progress* progress = nullptr;
+  std::function<bool()> stop{};  // asked after every step
+  bool verbose = false;          // say more
+};
+
+/// What a recipe's function works with.
+class RecipeContext {
+ public:
+  RecipeContext(std::string_view recipe, RunSettings& settings, Device device, RecipeHooks hooks)
+      : recipe_(recipe), settings_(settings), device_(device), hooks_(std::move(hooks)) {}
+
+  Device device() const noexcept { return device_; }
+  const std::string& recipe() const noexcept { return recipe_; }
+  RunSettings& settings() const noexcept { return settings_; }
+  const RecipeHooks& hooks() const noexcept { return hooks_; }
+  bool stopped() const { return hooks_.stop && hooks_.stop(); }
+  /// A line for people.
+  void say(const std::string& text) const {
+    if (hooks_.progress) hooks_.progress->line(text);
+  }
+  /// The run folder, made and configured on the first call: after the data was read, before training.
+  RunFolder& folder();
+  bool has_folder() const noexcept { return static_cast<bool>(folder_); }
+
+ private:
+  std::string recipe_;
+  RunSettings& settings_;
+  Device device_;
+  RecipeHooks hooks_;
+  std::unique_ptr<RunFolder> folder_;
+};
+
+/// What a run measured.
+struct RecipeResult {
+  std::string recipe, device, figure, run_dir, report, weights_sha256;
+  std::uint64_t seed = 0;
+  std::int64_t threads = 0, epochs = 0, steps = 0;
+  double seconds = 0, steps_per_second = 0, train_loss = 0;
+  std::optional<double> test_loss{};
+  std::vector<std::pair<std::string, double>> metrics{};
+  std::size_t peak_memory_bytes = 0;
+  bool reached = false;
+  bool stopped = false;
+
+  void metric(std::string name, double value) { metrics.emplace_back(std::move(name), value); }
+};
+
+struct Recipe {
+  const char* name;
+  const char* section;
+  const char* summary;
+  const char* data;
+  const char* figure;
+  std::unique_ptr<RunSettings> (*settings)();  // with the recipe's defaults
+  RecipeResult (*run)(RecipeContext& context);  // fills what it measures; run_recipe() adds the rest
+};
+
+GPUNN_API std::span<const Recipe* const> recipes() noexcept;
+/// Throws InvalidArgument for an unknown name, with the nearest known one.
+GPUNN_API const Recipe& find_recipe(std::string_view name);
+
+/// Runs a recipe on `device`: seeds, sets the number of threads, trains, writes the run folder. `settings` are of the
+/// recipe's own type. Throws DataError for missing or damaged data, Error when the run folder cannot be written (before
+/// training), and what training throws.
+GPUNN_API RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks = {});
+
+/// One JSON object: {"recipe","device","seed","threads","epochs","steps","seconds","steps_per_second","train_loss",
+/// "test_loss","metrics","peak_memory_bytes","weights_sha256","figure","reached","run_dir","report"}.
+GPUNN_API void write_result(JsonWriter& json, const RecipeResult& result);
+
+}  // namespace gpunn

@@ -1,0 +1,93 @@
+// gpunn info: version, build, devices, libraries.
+#include <cstdio>
+#include <vector>
+
+#include "arguments.h"
+#include "gpunn/core/build_info.h"
+#include "gpunn/core/error.h"
+#include "gpunn/core/runtime.h"
+#include "gpunn/io/json_writer.h"
+
+namespace gpunn::tool {
+
+namespace {
+
+struct DeviceLine {
+  std::string name;      // "cuda:0"
+  DeviceInfo info;
+  std::string problem{};  // why it cannot be used; empty when it can
+};
+
+std::vector<DeviceLine> devices() {
+  std::vector<DeviceLine> out;
+  out.push_back({"cpu", Device::cpu().context().api().info()});
+  const int count = cuda_device_count();
+  for (int i = 0; i < count; ++i) {
+    const std::string name = "cuda:" + std::to_string(i);
+    try {
+      out.push_back({name, Device::cuda(i).context().api().info()});
+    } catch (const Error& e) {
+      out.push_back({name, {}, e.what()});
+    }
+  }
+  return out;
+}
+
+std::string gigabytes(std::size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f GiB", static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0));
+  return text;
+}
+
+void print_json() {
+  const BuildInfo& b = build_info();
+  const RuntimeOptions& options = Runtime::current().options();
+  JsonWriter json;
+  json.begin_object().field("version", b.version).key("build").begin_object();
+  json.field("commit", b.commit).field("compiler", b.compiler).field("cuda_compiler", b.cuda_compiler);
+  json.field("mode", b.mode).field("type", b.build_type).field("sanitizer", b.sanitizer).field("flags", b.flags);
+  json.end_object();
+  json.field("threads", Runtime::current().pool().threads()).field("deterministic", options.deterministic);
+  json.key("devices").begin_array();
+  for (const DeviceLine& d : devices()) {
+    json.begin_object().field("device", d.name).field("name", d.info.name).field("memory_bytes", d.info.memory_bytes);
+    json.field("compute_capability", std::to_string(d.info.compute_major) + "." + std::to_string(d.info.compute_minor));
+    json.field("multiprocessors", d.info.multiprocessors).field("emulated", d.info.emulated).field("problem", d.problem);
+    json.end_object();
+  }
+  json.end_array().end_object();
+  print_line(json.take());
+}
+
+void print_text() {
+  const BuildInfo& b = build_info();
+  print_line(std::string("gpunn ") + b.version + " (" + b.commit + ")");
+  print_line(std::string("build: ") + b.mode + ", " + b.build_type + ", " + b.compiler +
+             (*b.cuda_compiler ? std::string(", nvcc ") + b.cuda_compiler : "") +
+             (*b.sanitizer ? std::string(", sanitizer ") + b.sanitizer : ""));
+  print_line("CPU threads: " + std::to_string(Runtime::current().pool().threads()));
+  for (const DeviceLine& d : devices()) {
+    if (!d.problem.empty()) {
+      print_line(d.name + ": cannot be used: " + d.problem);
+      continue;
+    }
+    std::string line = d.name + ": " + d.info.name + ", " + gigabytes(d.info.memory_bytes);
+    if (d.info.compute_major > 0)
+      line += ", compute capability " + std::to_string(d.info.compute_major) + "." + std::to_string(d.info.compute_minor);
+    print_line(line + ", " + std::to_string(d.info.multiprocessors) + (d.name == "cpu" ? " cores" : " multiprocessors") +
+               (d.info.emulated ? " (emulated)" : ""));
+  }
+}
+
+}  // namespace
+
+int run_info(Words words) {
+  Common common;
+  Arguments arguments("info [options]", "Prints version, build, devices and libraries.", {"gpunn info", "gpunn info --json"});
+  arguments.common(common);
+  if (!arguments.parse(words)) return kOk;
+  common.json ? print_json() : print_text();
+  return kOk;
+}
+
+}  // namespace gpunn::tool

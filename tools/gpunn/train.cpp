@@ -1,0 +1,134 @@
+// gpunn train NAME: runs a recipe.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "arguments.h"
+#include "gpunn/io/file.h"
+#include "gpunn/io/json_writer.h"
+#include "gpunn/models/recipes/recipe.h"
+#include "gpunn/training/interrupt.h"
+#include "gpunn/training/progress.h"
+
+namespace gpunn::tool {
+
+namespace {
+
+// The recipe decides which options there are, so it is looked for before they are parsed.
+const Recipe* named_recipe(Words words) {
+  for (const std::string& word : words)
+    for (const Recipe* recipe : recipes())
+      if (word == recipe->name) return recipe;
+  return nullptr;
+}
+
+std::string recipe_list() {
+  std::string out = "Recipes:";
+  for (const Recipe* recipe : recipes()) out += std::string(" ") + recipe->name;
+  return out + "\n`gpunn train NAME --help` lists the settings of one.";
+}
+
+void print_result(const RecipeResult& r) {
+  char text[200];
+  for (const auto& [name, value] : r.metrics) {
+    const bool fraction = name.size() > 8 && name.compare(name.size() - 8, 8, "accuracy") == 0;
+    std::string label = name;
+    std::replace(label.begin(), label.end(), '_', ' ');
+    std::snprintf(text, sizeof text, fraction ? "%s: %.2f %%" : "%s: %g", label.c_str(), fraction ? 100 * value : value);
+    print_line(text);
+  }
+  if (r.test_loss) {
+    std::snprintf(text, sizeof text, "test loss: %.4f", *r.test_loss);
+    print_line(text);
+  }
+  std::snprintf(text, sizeof text, "train loss: %.4f after %lld steps in %.1f s (%.0f steps/s) on %s", r.train_loss,
+                static_cast<long long>(r.steps), r.seconds, r.steps_per_second, r.device.c_str());
+  print_line(text);
+  print_line("figure: " + r.figure + (r.reached ? " (reached by this run)" : " (not reached by this run)"));
+  print_line("report: " + r.report);
+}
+
+int train(const Recipe& recipe, RunSettings& settings, const Common& common) {
+  const Device device = open_device(settings.device);
+  ProgressOptions options = ProgressOptions::detect(stderr);
+  options.quiet = common.quiet;
+  options.color = common.colored();
+  Progress progress(options);
+  if (common.verbose) {
+    JsonWriter json;
+    write_settings(json, settings);
+    progress.line(std::string(recipe.name) + " on " + to_string(device) + ", settings " + json.take());
+  }
+
+  InterruptScope interrupts;
+  RecipeHooks hooks;
+  hooks.progress = &progress;
+  hooks.verbose = common.verbose;
+  hooks.stop = [] { return interrupt_signal() != 0; };
+  const RecipeResult result = run_recipe(recipe, settings, device, hooks);
+  progress.clear();
+
+  if (common.json) {
+    JsonWriter json;
+    write_result(json, result);
+    print_line(json.take());
+  } else {
+    print_result(result);
+  }
+  if (result.stopped && interrupt_signal() != 0) {
+    if (!common.quiet) std::fprintf(stderr, "stopped by signal %d; what there is was written\n", interrupt_signal());
+    return kSignal + interrupt_signal();
+  }
+  return kOk;
+}
+
+}  // namespace
+
+int run_train(Words words) {
+  const Recipe* recipe = named_recipe(words);
+  const std::string name = recipe ? recipe->name : "NAME";
+  const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
+  Common common;
+  std::string wanted, config;
+  bool print_config = false;
+  Arguments arguments("train " + name + " [options]",
+                      recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary + ".\nMust reach: " +
+                                   recipe->figure
+                             : "Runs a recipe: trains, evaluates, writes a run folder with a report.",
+                      {"gpunn train " + (recipe ? name : "fashion-mlp"),
+                       "gpunn train " + (recipe ? name : "mnist-mlp") + " --device cpu --threads 1 --seed 3",
+                       "gpunn train " + (recipe ? name : "xor") + " --json > result.json"});
+  arguments.positional("name", wanted, "recipe; `gpunn recipes` lists them");
+  arguments.option("--config", config, "FILE", "settings from a JSON file; flags override it");
+  arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
+  arguments.settings(*settings, "Settings");
+  arguments.common(common);
+  if (!recipe) arguments.footer(recipe_list());
+
+  if (!recipe) {
+    // A mistyped recipe is the likelier mistake than an option that only another recipe has.
+    const auto first = std::find_if(words.begin(), words.end(), [](const std::string& w) { return w[0] != '-'; });
+    if (first != words.end()) {
+      try {
+        find_recipe(*first);
+      } catch (const InvalidArgument& e) {
+        throw UsageError(e.what());
+      }
+    }
+  }
+  if (!arguments.parse(words)) return kOk;
+  if (!recipe) throw UsageError("expected the name of a recipe; `gpunn recipes` lists them");
+  if (wanted != recipe->name) throw UsageError("expected the recipe first, got '" + wanted + "'");
+
+  if (!config.empty()) read_settings(*settings, read_text_file(config), config);
+  arguments.apply_settings();
+  if (print_config) {
+    JsonWriter json(2);
+    write_settings(json, *settings);
+    print_line(json.take());
+    return kOk;
+  }
+  return train(*recipe, *settings, common);
+}
+
+}  // namespace gpunn::tool

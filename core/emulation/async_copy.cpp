@@ -34,7 +34,7 @@ void cp_async(void* shared, const void* global, std::uint32_t bytes, std::uint32
   if (context.fast) worker.leave_fast_path();
   const std::uint32_t offset = shared_offset(shared);
   if (offset % bytes != 0 || reinterpret_cast<std::uintptr_t>(global) % bytes != 0)
-    worker.fail("cp.async of " + std::to_string(bytes) + " bytes is not aligned to its size");
+    worker.fail("cp.async of %u bytes is not aligned to its size", bytes);
   PendingCopy copy{shared, global, bytes, source_bytes, worker.chance(Async::early)};
   if (copy.moved) move_bytes(copy);
   const TsanQuiet quiet;

@@ -10,9 +10,9 @@ std::atomic<int> fence_order{0};
 
 Barrier& named_barrier(int id, int threads) {
   Worker& worker = *context.worker;
-  if (id < 0 || id > 15) worker.fail("named barrier " + std::to_string(id) + " is not one of 0..15");
+  if (id < 0 || id > 15) worker.fail("named barrier %d is not one of 0..15", id);
   if (threads <= 0 || threads % 32 != 0 || threads > static_cast<int>(kMaxThreads))
-    worker.fail("a named barrier needs a multiple of 32 threads, not " + std::to_string(threads));
+    worker.fail("a named barrier needs a multiple of 32 threads, not %d", threads);
   return worker.barriers[static_cast<std::size_t>(id)];
 }
 

@@ -56,7 +56,7 @@ void arrive(std::uint64_t* barrier, std::uint32_t expected_bytes) {
 
 void mbarrier_init(std::uint64_t* barrier, unsigned count) {
   shared_offset(barrier);
-  if (count == 0 || count >= 1u << 20) context.worker->fail("mbarrier.init with a count of " + std::to_string(count));
+  if (count == 0 || count >= 1u << 20) context.worker->fail("mbarrier.init with a count of %u", count);
   note_write(barrier, sizeof *barrier);
   store(barrier, {count, count, kTransactionBias, 0});
 }

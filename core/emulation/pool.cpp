@@ -41,10 +41,7 @@ void serve(int index) {
       ++launch->users;
     }
     Worker*& worker = identities[launch->colour];
-    if (worker == nullptr) {
-      const TsanQuiet quiet;
-      worker = new Worker;
-    }
+    if (worker == nullptr) worker = new Worker;
     for (std::uint64_t block = launch->next++; block < launch->blocks; block = launch->next++)
       worker->run_block(*launch, block);
     const TsanQuiet quiet;

@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <cstdarg>
+#include <cstdio>
 #include <new>
 #include <utility>
 
@@ -76,6 +78,9 @@ Worker::Worker() {
 }
 
 Fiber* Worker::new_fiber() {
+#if GPUNN_EMU_TSAN
+  void* const identity = __tsan_create_fiber(0);  // not inside a quiet scope: it inherits this thread's clock
+#endif
   const TsanQuiet quiet;
   const std::size_t bytes = static_cast<std::size_t>(settings.stack_kib) << 10;
   void* memory = mmap(nullptr, bytes + kGuardBytes, PROT_READ | PROT_WRITE,
@@ -86,7 +91,7 @@ Fiber* Worker::new_fiber() {
   fiber->stack = static_cast<char*>(memory) + kGuardBytes;
   fiber->stack_bytes = bytes;
 #if GPUNN_EMU_TSAN
-  fiber->tsan_fiber = __tsan_create_fiber(0);
+  fiber->tsan_fiber = identity;
 #endif
   const std::size_t colour = fibers.size() * kColourStep % kColourRange / kCacheLine * kCacheLine;
   fiber->saved = prepare_stack(fiber->stack, fiber->stack + bytes - kCacheLine - colour, &run_fiber);
@@ -317,8 +322,13 @@ void Worker::stop_spinning() {
   ++busy_workers;
 }
 
-void Worker::fail(const std::string& what) {
+void Worker::fail(const char* format, ...) {
   if (context.fast) leave_fast_path();
+  char what[256];
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(what, sizeof what, format, arguments);
+  va_end(arguments);
   report(what);
   switch_to(context.fiber, &main);
   __builtin_unreachable();

@@ -170,7 +170,7 @@ void sync_warp(unsigned mask) { warp_rendezvous(mask, WarpOperation::sync); }
 
 std::uint64_t shuffle(unsigned mask, std::uint64_t bits, Shuffle kind, int argument, int width) {
   if (!std::has_single_bit(static_cast<unsigned>(width)) || width > 32)
-    context.worker->fail("shuffle width " + std::to_string(width) + " is not a power of two up to 32");
+    context.worker->fail("shuffle width %d is not a power of two up to 32", width);
   return exchange(mask, WarpOperation::shuffle, bits, pack(kind, width, argument));
 }
 

@@ -109,7 +109,8 @@ struct Worker {
   bool finish_thread();             // true: the fiber continues with another CUDA thread
   void retire(Fiber* self);         // the fiber has no CUDA thread now
   void leave_fast_path();           // before the first thing that could block
-  [[noreturn]] void fail(const std::string& what);  // reports and gives the block up
+  // Reports and gives the block up. Takes a printf format: nothing of this fiber's stack is destroyed afterwards.
+  [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void report(const std::string& what);
 
   std::uint32_t random();

@@ -18,7 +18,7 @@
 
 namespace gpunn {
 
-/// One parameter: f32, f16 or bf16 (computed in float; f64 on the CPU), contiguous. `grad` and
+/// One parameter, given once: f32, f16 or bf16 (computed in float; f64 on the CPU), contiguous. `grad` and
 /// `momentum_buffer` have its shape, dtype and device; an undefined grad leaves the parameter alone. The
 /// buffer is needed when momentum is not 0.
 struct SgdTensor {

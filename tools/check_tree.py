@@ -50,6 +50,7 @@ DENSITY_FROM_LINES = 60
 # path: reason. An entry that is no longer needed is an error, so that the table stays short.
 SIZE_EXCEPTIONS = {}
 
+NOT_A_FUNCTION = re.compile(r'(namespace|class|struct|enum|union|extern ""|using|typedef)\b|HWY_\w*\(')
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include\s*["<]([^">]+)[">]', re.MULTILINE)
 TOKENS = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\((?:.*?)\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])+\'', re.DOTALL)
 
@@ -77,7 +78,7 @@ class Source:
 
     @property
     def is_public_header(self):
-        return (self.suffix == ".h" and self.folder in LIBRARY and not self.path.endswith("_impl.h")
+        return (self.suffix == ".h" and self.folder in LIBRARY and not self.path.endswith(("_impl.h", "-inl.h"))
                 and "/detail/" not in self.path and "/emulation/" not in self.path)
 
     @property
@@ -189,7 +190,7 @@ class Tree:
 
     def note_density(self, source):
         count = sum(1 for line in source.lines if line.strip())
-        if count < DENSITY_FROM_LINES or source.is_public_header or source.folder == "tests":
+        if count < DENSITY_FROM_LINES or source.suffix == ".h" or source.folder == "tests":
             return
         commented = count_comment_lines(source.text)
         if not DENSITY[0] <= commented / count <= DENSITY[1]:
@@ -209,24 +210,23 @@ def count_comment_lines(text):
 def functions(source):
     """(first line of text, line number, lines, is a kernel) of each function at namespace level.
 
-    Formatted code does not indent in namespaces: such a body ends with a brace in column 0, and its head is the
-    run of lines before the opening brace.
+    Formatted code does not indent in namespaces, so a function starts in column 0, and ends with the brace that
+    closes what its head opened.
     """
-    code = source.code.splitlines()
-    head = None
-    for number, line in enumerate(code):
+    head, depth = None, 0
+    for number, line in enumerate(source.code.splitlines()):
         if head is None:
-            if line and not line[0].isspace() and line[0] not in "#}/" \
-                    and not re.match(r"(namespace|class|struct|enum|union|extern|using|typedef)\b", line):
-                head = number
-        if head is not None:
-            if line.startswith("}"):
-                text = " ".join(code[head:head + 4])
-                if "(" in text:
-                    yield code[head].strip()[:60], head + 1, number - head + 1, "__global__" in text
-                head = None
-            elif (line.rstrip().endswith(";") or not line.strip()) and not any("{" in part for part in code[head:number + 1]):
-                head = None
+            if not line or line[0].isspace() or line[0] in "#}" or NOT_A_FUNCTION.match(line):
+                continue
+            head, text, opened = number, line, False
+        elif not opened:
+            text += " " + line
+        depth += line.count("{") - line.count("}")
+        opened = opened or "{" in line
+        if depth <= 0 and (opened or line.rstrip().endswith((";", ")"))):
+            if opened and "(" in text.split("{")[0]:
+                yield " ".join(text.split())[:60], head + 1, number - head + 1, "__global__" in text or "GPUNN_KERNEL" in text
+            head, depth = None, 0
 
 
 def main():

@@ -114,7 +114,7 @@ class CheckTree(unittest.TestCase):
         self.assertTrue(any("501 lines, over 500" in note for note in long_file.notes), long_file.notes)
         body = "int f(int a,\n      int b) {\n" + "  a += b;\n" * 90 + "  return a;\n}\n"
         long_function = errors_of({**CORRECT, "core/a.cpp": f"namespace gpunn {{\n\n{body}\n}}  // namespace gpunn\n"})
-        self.assertTrue(any("core/a.cpp:3: int f(int a, has 94 lines" in note for note in long_function.notes),
+        self.assertTrue(any("core/a.cpp:3: int f(int a, int b) { has 94 lines" in note for note in long_function.notes),
                         long_function.notes)
         kernel = errors_of({**CORRECT, "kernels/scale/scale.cu": "__global__ " + body})
         self.assertFalse(any("lines, over" in note or "has" in note for note in kernel.notes), kernel.notes)

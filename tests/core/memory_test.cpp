@@ -87,6 +87,28 @@ TEST(BlockPoolTest, TakesTheBestFit) {
   EXPECT_EQ(pool.take(900, &stream)->pointer, fits);
 }
 
+TEST(BlockPoolTest, MergesOnlyWhatOneStreamMayUse) {
+  detail::BlockPool pool;
+  std::vector<char> memory(4096);
+  pool.add_segment(memory.data(), 4096);
+  int a = 0, b = 0;
+  detail::Block* first = pool.take(2048, &a);
+  detail::Block* second = pool.take(2048, &b);
+  pool.give(first, &a);
+  pool.give(second, &b);
+  EXPECT_EQ(pool.take(4096, &a), nullptr);
+  EXPECT_EQ(pool.take(2048, nullptr), nullptr);
+  EXPECT_EQ(pool.find_foreign(2048, &a), second);
+  pool.release_to_all(second);
+  EXPECT_EQ(pool.largest_free(), 2048u) << "what is a's must not become anybody's";
+  first = pool.take(2048, &a);
+  pool.give(first, &a);
+  EXPECT_EQ(pool.largest_free(), 4096u) << "a may join what is anybody's";
+  EXPECT_EQ(pool.take(4096, &b), nullptr);
+  pool.all_done();
+  EXPECT_NE(pool.take(4096, &b), nullptr);
+}
+
 // ---- What every resource promises
 
 struct Kind {
@@ -395,6 +417,39 @@ TEST_F(FullDeviceTest, SmallRequestsFindRoomEverywhere) {
   EXPECT_NE(all, nullptr);
   resource->deallocate(all, 8 * kMiB, b_);
   EXPECT_EQ(resource->stats().live_bytes, 0u);
+}
+
+// A piece that stream b borrowed from a slab of stream a goes back there: work on a must then wait for b.
+TEST_F(FullDeviceTest, ABorrowedPieceReturnsAfterItsBorrower) {
+  auto resource = make_caching_allocator(device_);
+  std::vector<void*> pieces;
+  try {
+    for (;;) pieces.push_back(resource->allocate(30 * kKiB, a_));
+  } catch (const OutOfMemory&) {
+  }
+  resource->deallocate(pieces.back(), 30 * kKiB, a_);
+  pieces.pop_back();
+  void* borrowed = resource->allocate(30 * kKiB, b_);
+  bool done = false;
+  for (int i = 0; i < 20; ++i) device_.enqueue(b_, [] {});
+  device_.enqueue(b_, [&] { done = true; });
+  resource->deallocate(borrowed, 30 * kKiB, b_);
+  void* again = resource->allocate(30 * kKiB, a_);
+  EXPECT_EQ(again, borrowed);
+  EXPECT_TRUE(done);
+  pieces.push_back(again);
+  for (void* p : pieces) resource->deallocate(p, 30 * kKiB, a_);
+}
+
+TEST_F(FullDeviceTest, ASmallRequestFitsWhereNoSlabDoes) {
+  auto resource = make_caching_allocator(device_, {.limit_bytes = 4 * kKiB, .host = false});
+  void* p = resource->allocate(700, a_);
+  void* q = resource->allocate(700, a_);
+  EXPECT_LE(resource->stats().reserved_bytes, 4 * kKiB);
+  resource->deallocate(p, 700, a_);
+  resource->deallocate(q, 700, a_);
+  resource->trim();
+  EXPECT_EQ(resource->stats().reserved_bytes, 0u);
 }
 
 TEST_F(FullDeviceTest, ReleasesWhatIsUnusedForADifferentSize) {

@@ -1,0 +1,52 @@
+#include "benchmarks/op_bench.h"
+#include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
+#include "gpunn/kernels/loss/loss_impl.h"
+
+namespace gpunn::bench {
+namespace {
+
+template <class P>
+P mean_over(std::int64_t n, LossKind kind) {
+  P p{};
+  p.dtype = DType::f32;
+  p.n = n;
+  p.kind = kind;
+  p.reduction = Reduction::mean;
+  return p;
+}
+
+template <class P>
+P classes(std::int64_t rows, std::int64_t cols) {
+  P p{};
+  p.dtype = DType::f32;
+  p.rows = rows;
+  p.cols = cols;
+  p.ignore_index = -100;
+  p.reduction = Reduction::mean;
+  return p;
+}
+
+}  // namespace
+
+void add_loss_rows(Bench& bench) {
+  constexpr struct {
+    const char* name;
+    std::int64_t rows, cols;
+  } kSizes[] = {{"64x10", 64, 10}, {"512x1000", 512, 1000}, {"64x50257", 64, 50257}};
+  for (const auto& s : kSizes) {
+    bench.row(kCrossEntropyForward, s.name, classes<CrossEntropyProblem>(s.rows, s.cols));
+    bench.row(kCrossEntropyBackward, s.name, classes<CrossEntropyBackwardProblem>(s.rows, s.cols));
+  }
+  constexpr std::int64_t kElements = 1 << 20;
+  for (const LossKind kind : {LossKind::mse, LossKind::bce, LossKind::bce_with_logits}) {
+    const std::string name = kind == LossKind::mse   ? "mse 1048576"
+                             : kind == LossKind::bce ? "bce 1048576"
+                                                     : "bce with logits 1048576";
+    bench.row(kLossForward, name, mean_over<LossProblem>(kElements, kind));
+    auto backward = mean_over<LossBackwardProblem>(kElements, kind);
+    backward.want_dx = true;
+    bench.row(kLossBackward, name, backward);
+  }
+}
+
+}  // namespace gpunn::bench

@@ -1,0 +1,56 @@
+#include "benchmarks/op_bench.h"
+#include "gpunn/kernels/matmul/matmul_impl.h"
+
+namespace gpunn::bench {
+namespace {
+
+enum class Form { forward, weights, input };  // x w^T + b, dy^T x, dy w
+
+/// One of the three products of a linear layer with `batch` rows.
+MatmulProblem product(Form form, std::int64_t batch, std::int64_t in, std::int64_t out) {
+  MatmulProblem p{};
+  p.dtype = DType::f32;
+  p.batch = 1;
+  p.M = form == Form::weights ? out : batch;
+  p.N = form == Form::forward ? out : in;
+  p.K = form == Form::forward ? in : form == Form::weights ? batch : out;
+  p.trans_a = form == Form::weights;
+  p.trans_b = form == Form::forward;
+  p.lda = p.trans_a ? p.M : p.K;
+  p.ldb = p.trans_b ? p.K : p.N;
+  p.ldc = p.N;
+  p.has_bias = form == Form::forward;
+  p.activation = form == Form::forward ? Activation::relu : Activation::none;
+  return p;
+}
+
+BiasGradProblem bias_grad(std::int64_t rows, std::int64_t cols) {
+  BiasGradProblem p{};
+  p.dtype = DType::f32;
+  p.rows = rows;
+  p.cols = cols;
+  p.activation = Activation::relu;
+  p.want_dz = p.want_db = true;
+  return p;
+}
+
+}  // namespace
+
+void add_matmul_rows(Bench& bench) {
+  constexpr struct {
+    std::int64_t in, out;
+  } kLayers[] = {{784, 256}, {256, 128}, {128, 64}, {64, 10}, {784, 128}};
+  for (const auto& l : kLayers) {
+    const std::string name = "64x" + std::to_string(l.in) + "x" + std::to_string(l.out);
+    bench.row(kMatmul, name + " y", product(Form::forward, 64, l.in, l.out));
+    bench.row(kMatmul, name + " dw", product(Form::weights, 64, l.in, l.out));
+    bench.row(kMatmul, name + " dx", product(Form::input, 64, l.in, l.out));
+    bench.row(kBiasGrad, "64x" + std::to_string(l.out), bias_grad(64, l.out));
+  }
+  for (const std::int64_t n : {128, 512, 1024}) {
+    MatmulProblem p = product(Form::input, n, n, n);
+    bench.row(kMatmul, std::to_string(n) + " cubed", p);
+  }
+}
+
+}  // namespace gpunn::bench

@@ -1,0 +1,30 @@
+#include "benchmarks/op_bench.h"
+#include "gpunn/kernels/reduce/reduce_impl.h"
+
+namespace gpunn::bench {
+namespace {
+
+/// A matrix [rows, cols]: over its columns (each row to one value), over its rows, or over everything.
+ReduceProblem matrix(ReduceFunction f, std::int64_t rows, std::int64_t cols, int axis) {
+  ReduceProblem p{};
+  p.dtype = DType::f32;
+  p.function = f;
+  const ReduceDims row_dims{1, {rows}, {cols}}, column_dims{1, {cols}, {1}};
+  p.kept = axis == 1 ? row_dims : axis == 0 ? column_dims : ReduceDims{};
+  p.reduced = axis == 1 ? column_dims : axis == 0 ? row_dims : ReduceDims{1, {rows * cols}, {1}};
+  return p;
+}
+
+}  // namespace
+
+void add_reduce_rows(Bench& bench) {
+  for (const ReduceFunction f : {ReduceFunction::sum, ReduceFunction::max, ReduceFunction::argmax}) {
+    const auto& list = kReduce[static_cast<int>(f)];
+    bench.row(list, "64x256 by rows", matrix(f, 64, 256, 1));
+    bench.row(list, "4096x1024 by rows", matrix(f, 4096, 1024, 1));
+    bench.row(list, "4096x1024 by columns", matrix(f, 4096, 1024, 0));
+    bench.row(list, "4096x1024 to one", matrix(f, 4096, 1024, -1));
+  }
+}
+
+}  // namespace gpunn::bench

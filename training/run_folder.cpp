@@ -8,7 +8,7 @@
 
 namespace gpunn {
 
-RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
+RunFolder::RunFolder(std::string path, bool continues) : path_(std::move(path)), continues_(continues) {
   GPUNN_CHECK(!path_.empty(), "expected a run folder, got an empty path");
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   create_directories(path_);
@@ -34,7 +34,7 @@ std::string RunFolder::default_path(std::string_view name) {
 void RunFolder::write_config(std::string_view json) { write_file_atomic(file("config.json"), json); }
 
 void RunFolder::append_metrics(std::string_view json_line) {
-  if (!metrics_) metrics_ = std::make_unique<AppendFile>(file("metrics.jsonl"), true);
+  if (!metrics_) metrics_ = std::make_unique<AppendFile>(file("metrics.jsonl"), !continues_);
   metrics_->append(std::string(json_line) + "\n");
 }
 

@@ -15,8 +15,9 @@ class AppendFile;
 /// Whole files are replaced atomically, metrics grow by whole lines: whatever ends a run, what was written stays readable.
 class GPUNN_API RunFolder {
  public:
-  /// Makes `path` and proves that it can be written to. Throws Error naming it, before any work was done.
-  explicit RunFolder(std::string path);
+  /// Makes `path` and proves that it can be written to. Throws Error naming it, before any work was done. A run that
+  /// `continues` another one appends to its metrics.
+  explicit RunFolder(std::string path, bool continues = false);
   /// runs/<name>-<date>-<time>, with a number when that exists, below the current folder.
   static std::string default_path(std::string_view name);
   ~RunFolder();
@@ -27,7 +28,6 @@ class GPUNN_API RunFolder {
 
   /// All throw Error when the disk refuses.
   void write_config(std::string_view json);
-  /// Starts metrics.jsonl anew on the first call of a run that does not resume.
   void append_metrics(std::string_view json_line);
   void write_weights(const StateDict& state);
   /// The run's final figures, result.json.
@@ -37,6 +37,7 @@ class GPUNN_API RunFolder {
 
  private:
   std::string path_;
+  bool continues_;
   std::unique_ptr<AppendFile> metrics_;
 };
 

@@ -117,10 +117,9 @@ void write_settings(JsonWriter& json, Settings& settings) {
   json.end_object();
 }
 
-void read_settings(Settings& settings, std::string_view json, std::string_view path) {
+void read_settings(Settings& settings, const JsonValue& json) {
   const std::vector<Field> fields = settings.fields();
-  const JsonValue document = JsonValue::parse(json, path);
-  for (const auto& [key, value] : document.as_object()) {
+  for (const auto& [key, value] : json.as_object()) {
     const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
     if (found == fields.end()) {
       std::vector<std::string> names;

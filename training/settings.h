@@ -16,6 +16,7 @@
 
 namespace gpunn {
 
+class JsonValue;
 class JsonWriter;
 
 /// One setting. The pointer is into the struct that listed it.
@@ -52,7 +53,7 @@ GPUNN_API std::string field_metavar(const Field& field);
 GPUNN_API void write_settings(JsonWriter& json, Settings& settings);
 /// Sets fields from a JSON object; absent ones keep their value. Throws DataError "<path>: …" for malformed JSON, an
 /// unknown or repeated key (with the nearest known one) and values of another type or out of range.
-GPUNN_API void read_settings(Settings& settings, std::string_view json, std::string_view path);
+GPUNN_API void read_settings(Settings& settings, const JsonValue& json);
 
 /// The candidate nearest to a mistyped word, or "" when none is near (edit distance at most a third of the length, at
 /// least 2 allowed; neighbours swapped count as one).

@@ -51,43 +51,46 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
   StepClock clock;
   MeanLoss loss;
   const std::int64_t steps_per_epoch = train.size();
-  const auto out_of_steps = [&] { return options.max_steps > 0 && result.steps >= options.max_steps; };
+  TrainPosition& at = result.position;
+  at = options.start;
+  std::int64_t own_steps = 0;  // of this run, not of one that it continues
+  const auto out_of_steps = [&] { return options.max_steps > 0 && at.steps >= options.max_steps; };
 
-  for (std::int64_t e = 0; e < options.epochs && !result.stopped && !out_of_steps(); ++e) {
+  while (at.epoch < options.epochs && !result.stopped && !out_of_steps()) {
+    const std::int64_t number = at.epoch + 1;
     loss.reset();
     clock.resume();
-    std::int64_t step_in_epoch = 0;
-    DataLoader::Epoch epoch = train.epoch(e);
+    DataLoader::Epoch epoch = train.epoch(at.epoch, at.step);
     while (!result.stopped && !out_of_steps()) {
       const std::optional<Batch> batch = epoch.next();
       if (!batch) break;
       loss.add(step(*batch), batch->size());
-      ++step_in_epoch;
-      if (++result.steps == kWarmUp) {
+      ++at.step;
+      ++at.steps;
+      if (++own_steps == kWarmUp) {
         loss.mean();  // the device has finished the warm-up before the clock starts
         clock.warmed_up();
       }
-      if (options.progress)
-        options.progress->update({e + 1, options.epochs, step_in_epoch, steps_per_epoch, loss.last()});
+      if (options.progress) options.progress->update({number, options.epochs, at.step, steps_per_epoch, loss.last()});
       result.stopped = options.stop && options.stop();
     }
     result.train_loss = loss.mean();
     clock.pause();
+    if (at.step >= steps_per_epoch) at = {at.epoch + 1, 0, at.steps};
 
-    const bool complete = step_in_epoch == steps_per_epoch;
-    if (complete) ++result.epochs;
-    const bool last = e + 1 == options.epochs || result.stopped || out_of_steps();
-    EpochRecord record{e + 1, result.steps, result.train_loss, {}, 0};
-    if (test && (last || (options.evaluate_every > 0 && (e + 1) % options.evaluate_every == 0)) &&
-        options.evaluate_every > 0)
+    const bool last = at.epoch == options.epochs || result.stopped || out_of_steps();
+    EpochRecord record{number, at.steps, result.train_loss, {}, 0, at};
+    if (test && options.evaluate_every > 0 && (last || number % options.evaluate_every == 0))
       record.test = result.test = test();
-    if (e == 0 || last || (e + 1) % options.record_every == 0) {
+    if (number == 1 || last || number % options.record_every == 0) {
       record.seconds = seconds_since(start);
       result.history.push_back(record);
       if (options.on_epoch) options.on_epoch(record);
     }
   }
-  result.steps_per_second = clock.rate(result.steps);
+  result.epochs = at.epoch;
+  result.steps = at.steps;
+  result.steps_per_second = clock.rate(own_steps);
   result.seconds = seconds_since(start);
   return result;
 }

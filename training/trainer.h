@@ -21,16 +21,25 @@ using TrainStep = std::function<Tensor(const Batch&)>;
 /// Gradients to none, forward, loss, backward, update. The three must outlive the function.
 GPUNN_API TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer);
 
+/// Where a run is: what a resumed one starts from.
+struct TrainPosition {
+  std::int64_t epoch = 0;  // complete epochs
+  std::int64_t step = 0;   // steps of the epoch that follows
+  std::int64_t steps = 0;  // in all
+};
+
 struct EpochRecord {
   std::int64_t epoch = 0;  // from 1
   std::int64_t steps = 0;  // in all, so far
   double train_loss = 0;   // mean over the epoch's samples, each at the weights it was computed with
   std::optional<Evaluation> test{};
   double seconds = 0;      // since the start
+  TrainPosition position{};
 };
 
 struct TrainerOptions {
-  std::int64_t epochs = 1;
+  std::int64_t epochs = 1;          // in all, those before `start` included
+  TrainPosition start{};            // continues there; the order of rows is that of the whole run
   std::int64_t max_steps = 0;       // 0: no limit
   std::int64_t evaluate_every = 1;  // epochs; the last one is always evaluated. 0: never
   std::int64_t record_every = 1;    // epochs between records; the first and the last one are always recorded
@@ -44,9 +53,10 @@ struct TrainResult {
   std::int64_t steps = 0;
   double seconds = 0;           // everything
   double steps_per_second = 0;  // training steps only, after the first 20; 0 when there were no more
-  double train_loss = 0;        // of the last epoch, as far as it went
+  double train_loss = 0;        // of the last epoch, as far as it went in this run
   std::optional<Evaluation> test{};
   bool stopped = false;         // by TrainerOptions::stop
+  TrainPosition position{};     // where it ended
   std::vector<EpochRecord> history;
 };
 

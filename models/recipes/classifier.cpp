@@ -2,8 +2,10 @@
 
 #include "gpunn/io/json_writer.h"
 #include "gpunn/layers/losses.h"
+#include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/classifier.h"
 #include "gpunn/models/recipes/detail/report.h"
+#include "gpunn/training/checkpoint.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/image_dataset.h"
@@ -31,6 +33,7 @@ std::vector<std::string> digit_names() { return {"0", "1", "2", "3", "4", "5", "
 namespace {
 
 constexpr std::int64_t kTestBatch = 1000;
+constexpr const char* kCheckpoint = "checkpoint.safetensors";
 
 std::string metrics_line(const EpochRecord& r) {
   JsonWriter json;
@@ -58,7 +61,6 @@ std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
 
 RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) {
   const SgdSettings& s = run.settings;
-  RunFolder& folder = context.folder();
   CrossEntropyLoss loss;
   SGD optimizer(run.model.parameters(), {.lr = s.lr, .momentum = s.momentum, .weight_decay = s.weight_decay});
   const DataLoader train_loader(run.data.train, {.batch_size = s.batch_size,
@@ -68,7 +70,15 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                                                  .device = context.device()});
   const DataLoader test_loader(run.data.test, {.batch_size = kTestBatch, .device = context.device()});
 
+  if (!s.weights.empty()) load_weights(s.weights, run.model);
+  const std::string run_name = context.recipe() + ", seed " + std::to_string(s.seed);
+  TrainPosition start;
+  if (context.hooks().resume) start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
+  RunFolder& folder = context.folder();
+  if (context.hooks().verbose) context.say(summary(run.model));
+
   TrainerOptions options{.epochs = s.epochs,
+                         .start = start,
                          .max_steps = s.steps,
                          .evaluate_every = run.evaluate_every,
                          .record_every = run.evaluate_every,
@@ -76,7 +86,7 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                          .progress = context.hooks().progress};
   options.on_epoch = [&](const EpochRecord& record) {
     folder.append_metrics(metrics_line(record));
-    folder.write_weights(run.model.state_dict());  // an interrupted machine loses one record's work at most
+    save_checkpoint(folder.file(kCheckpoint), run_name, run.model, optimizer, record.position);
     context.say(epoch_line(record, s.epochs));
   };
   const TrainResult trained = train(

@@ -50,7 +50,8 @@ const Recipe kFashionMlp{"fashion-mlp",
                          "fashion-mnist",
                          "mean over seeds 0-4: test accuracy >= 85.6 %, test loss <= 0.405",
                          settings,
-                         run_mlp};
+                         run_mlp,
+                         true};
 
 const Recipe kFashionLogistic{"fashion-logistic",
                               "feed-forward networks",
@@ -58,6 +59,7 @@ const Recipe kFashionLogistic{"fashion-logistic",
                               "fashion-mnist",
                               "mean over seeds 0-4: test loss <= 0.487, test accuracy >= 83.0 %",
                               settings,
-                              run_logistic};
+                              run_logistic,
+                              true};
 
 }  // namespace gpunn

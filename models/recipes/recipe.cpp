@@ -22,7 +22,8 @@ std::vector<Field> SgdSettings::fields() {
   for (Field field : {Field{"lr", &lr, "learning rate", 0}, Field{"momentum", &momentum, "momentum of SGD", 0},
                       Field{"weight_decay", &weight_decay, "L2 penalty", 0},
                       Field{"batch_size", &batch_size, "rows a step", 1},
-                      Field{"workers", &workers, "threads that prepare batches", 0, 256}})
+                      Field{"workers", &workers, "threads that prepare batches", 0, 256},
+                      Field{"weights", &weights, "safetensors file with the weights to start from"}})
     all.push_back(std::move(field));
   return all;
 }
@@ -30,7 +31,7 @@ std::vector<Field> SgdSettings::fields() {
 RunFolder& RecipeContext::folder() {
   if (!folder_) {
     if (settings_.run_dir.empty()) settings_.run_dir = RunFolder::default_path(recipe_);
-    folder_ = std::make_unique<RunFolder>(settings_.run_dir);
+    folder_ = std::make_unique<RunFolder>(settings_.run_dir, hooks_.resume);
     JsonWriter json(2);
     json.begin_object().field("recipe", recipe_).field("device", to_string(device_)).key("settings");
     write_settings(json, settings_);
@@ -57,6 +58,8 @@ const Recipe& find_recipe(std::string_view name) {
 }
 
 RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks) {
+  GPUNN_CHECK(!hooks.resume || recipe.resumes, "recipe ", recipe.name, " cannot be resumed");
+  GPUNN_CHECK(!hooks.resume || !settings.run_dir.empty(), "expected the run folder to resume");
   Runtime& runtime = Runtime::current();
   if (settings.threads > 0) runtime.set_threads(static_cast<int>(settings.threads));
   runtime.generator().set_seed(settings.seed);

@@ -39,6 +39,7 @@ struct GPUNN_API SgdSettings : RunSettings {
   double weight_decay = 0;
   std::int64_t batch_size = 64;
   std::int64_t workers = 0;
+  std::string weights;
   std::vector<Field> fields() override;
 };
 
@@ -47,6 +48,7 @@ struct RecipeHooks {
   Progress* progress = nullptr;
   std::function<bool()> stop{};  // asked after every step
   bool verbose = false;          // say more
+  bool resume = false;           // go on from the run folder's checkpoint
 };
 
 /// What a recipe's function works with.
@@ -99,6 +101,7 @@ struct Recipe {
   const char* figure;
   std::unique_ptr<RunSettings> (*settings)();  // with the recipe's defaults
   RecipeResult (*run)(RecipeContext& context);  // fills what it measures; run_recipe() adds the rest
+  bool resumes = false;                         // writes checkpoints and takes RecipeHooks::resume
 };
 
 GPUNN_API std::span<const Recipe* const> recipes() noexcept;
@@ -106,8 +109,9 @@ GPUNN_API std::span<const Recipe* const> recipes() noexcept;
 GPUNN_API const Recipe& find_recipe(std::string_view name);
 
 /// Runs a recipe on `device`: seeds, sets the number of threads, trains, writes the run folder. `settings` are of the
-/// recipe's own type. Throws DataError for missing or damaged data, Error when the run folder cannot be written (before
-/// training), and what training throws.
+/// recipe's own type. With `hooks.resume` the result equals, bit for bit, that of a run that was never stopped. Throws
+/// DataError for missing or damaged data, weights or checkpoint, Error when the run folder cannot be written (before
+/// training), InvalidArgument for resuming a recipe that does not, and what training throws.
 GPUNN_API RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks = {});
 
 /// One JSON object: {"recipe","device","seed","threads","epochs","steps","seconds","steps_per_second","train_loss",

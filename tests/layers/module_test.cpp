@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/kernels/reduce/reduce.h"
 #include "gpunn/layers/activations.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/losses.h"

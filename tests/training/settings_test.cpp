@@ -6,6 +6,7 @@
 #include <string>
 
 #include "gpunn/core/error.h"
+#include "gpunn/io/json_value.h"
 #include "gpunn/io/json_writer.h"
 
 namespace gpunn {
@@ -82,12 +83,12 @@ TEST(SettingsTest, JsonRoundTrip) {
   JsonWriter json;
   write_settings(json, from);
   const std::string text = json.take();
-  read_settings(into, text, "config.json");
+  read_settings(into, JsonValue::parse(text, "config.json"));
   EXPECT_TRUE(into.fast);
   EXPECT_EQ(into.lr, from.lr);
   EXPECT_EQ(into.seed, from.seed);
   EXPECT_EQ(into.init, "xavier");
-  read_settings(into, R"({"batch_size": 7, "lr": 1})", "config.json");
+  read_settings(into, JsonValue::parse(R"({"batch_size": 7, "lr": 1})", "config.json"));
   EXPECT_EQ(into.batch_size, 7);
   EXPECT_EQ(into.lr, 1);
   EXPECT_EQ(into.init, "xavier") << "absent keys keep their value";
@@ -96,7 +97,7 @@ TEST(SettingsTest, JsonRoundTrip) {
 TEST(SettingsTest, BadJsonNamesFileAndKey) {
   const auto error = [](std::string_view text) {
     Sample s;
-    return message_of<DataError>([&] { read_settings(s, text, "config.json"); });
+    return message_of<DataError>([&] { read_settings(s, JsonValue::parse(text, "config.json")); });
   };
   for (const char* text : {"", "[]", "3", "{", R"({"lr": })", R"({"lr": "0.1"})", R"({"fast": 1})", R"({"lr": null})",
                            R"({"batch_size": 1.5})", R"({"batch_size": 0})", R"({"init": "she"})", R"({"init": {}})",

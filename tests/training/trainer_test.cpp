@@ -32,13 +32,13 @@ std::shared_ptr<const Dataset> clouds(std::int64_t size, std::int64_t features, 
                                          Tensor::from(y, {size}, {.device = Device::cpu()}));
 }
 
-struct Setup {
+struct Problem {
   Sequential model;
   CrossEntropyLoss loss;
   SGD optimizer;
   DataLoader train, test;
 
-  Setup(Device device, std::int64_t rows, int workers = 0)
+  Problem(Device device, std::int64_t rows, int workers = 0)
       : model(Linear(12, 40), ReLU(), Linear(40, 3)),
         optimizer(model.parameters(), {.lr = 0.1, .momentum = 0.9}),
         train(clouds(rows, 12, 1), {.batch_size = 16, .shuffle = true, .workers = workers, .seed = 5, .device = device}),
@@ -58,7 +58,7 @@ GPUNN_ON_EVERY_DEVICE(TrainerTest);
 
 TEST_P(TrainerTest, Learns) {
   const DeviceScope scope(device());
-  Setup setup(device(), 160);
+  Problem setup(device(), 160);
   const TrainResult result = setup.run({.epochs = 6});
   EXPECT_EQ(result.epochs, 6);
   EXPECT_EQ(result.steps, 60);
@@ -77,7 +77,7 @@ TEST_P(TrainerTest, WorkersChangeNothing) {
   std::vector<std::string> hashes;
   for (const int workers : {0, 1, 3}) {
     manual_seed(3);
-    Setup setup(device(), 80, workers);
+    Problem setup(device(), 80, workers);
     setup.run({.epochs = 2, .evaluate_every = 0});
     hashes.push_back(weights_sha256(setup.model.state_dict()));
   }
@@ -86,7 +86,7 @@ TEST_P(TrainerTest, WorkersChangeNothing) {
 }
 
 TEST(TrainerCpuTest, StopsWhereAsked) {
-  Setup setup(Device::cpu(), 160);
+  Problem setup(Device::cpu(), 160);
   int asked = 0;
   const TrainResult stopped = setup.run({.epochs = 5, .stop = [&] { return ++asked == 13; }});
   EXPECT_TRUE(stopped.stopped);
@@ -106,7 +106,7 @@ TEST(TrainerCpuTest, StopsWhereAsked) {
 }
 
 TEST(TrainerCpuTest, RecordsAsOftenAsAsked) {
-  Setup setup(Device::cpu(), 32);
+  Problem setup(Device::cpu(), 32);
   std::vector<std::int64_t> recorded, tested;
   TrainerOptions options{.epochs = 10, .evaluate_every = 4, .record_every = 3};
   options.on_epoch = [&](const EpochRecord& r) {

@@ -4,7 +4,7 @@
 #include <cstdio>
 
 #include "arguments.h"
-#include "gpunn/io/file.h"
+#include "gpunn/io/json_value.h"
 #include "gpunn/io/json_writer.h"
 #include "gpunn/models/recipes/recipe.h"
 #include "gpunn/training/interrupt.h"
@@ -48,7 +48,14 @@ void print_result(const RecipeResult& r) {
   print_line("report: " + r.report);
 }
 
-int train(const Recipe& recipe, RunSettings& settings, const Common& common) {
+// A resumed run has the settings of the one it continues; flags may change them.
+void read_saved_settings(RunSettings& settings, const std::string& run_dir) {
+  const std::string path = run_dir + "/config.json";
+  read_settings(settings, JsonValue::read(path).at("settings"));
+  settings.run_dir = run_dir;
+}
+
+int train(const Recipe& recipe, RunSettings& settings, bool resume, const Common& common) {
   const Device device = open_device(settings.device);
   ProgressOptions options = ProgressOptions::detect(stderr);
   options.quiet = common.quiet;
@@ -64,6 +71,7 @@ int train(const Recipe& recipe, RunSettings& settings, const Common& common) {
   RecipeHooks hooks;
   hooks.progress = &progress;
   hooks.verbose = common.verbose;
+  hooks.resume = resume;
   hooks.stop = [] { return interrupt_signal() != 0; };
   const RecipeResult result = run_recipe(recipe, settings, device, hooks);
   progress.clear();
@@ -90,7 +98,7 @@ int run_train(Words words) {
   const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
   Common common;
   std::string wanted, config;
-  bool print_config = false;
+  bool print_config = false, resume = false;
   Arguments arguments("train " + name + " [options]",
                       recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary + ".\nMust reach: " +
                                    recipe->figure
@@ -101,6 +109,7 @@ int run_train(Words words) {
   arguments.positional("name", wanted, "recipe; `gpunn recipes` lists them");
   arguments.option("--config", config, "FILE", "settings from a JSON file; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
+  if (recipe && recipe->resumes) arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
   arguments.settings(*settings, "Settings");
   arguments.common(common);
   if (!recipe) arguments.footer(recipe_list());
@@ -120,7 +129,10 @@ int run_train(Words words) {
   if (!recipe) throw UsageError("expected the name of a recipe; `gpunn recipes` lists them");
   if (wanted != recipe->name) throw UsageError("expected the recipe first, got '" + wanted + "'");
 
-  if (!config.empty()) read_settings(*settings, read_text_file(config), config);
+  arguments.apply_settings();  // for --run-dir, and to refuse bad values before any file is read
+  if (resume && settings->run_dir.empty()) throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
+  if (resume) read_saved_settings(*settings, std::string(settings->run_dir));
+  if (!config.empty()) read_settings(*settings, JsonValue::read(config));
   arguments.apply_settings();
   if (print_config) {
     JsonWriter json(2);
@@ -128,7 +140,7 @@ int run_train(Words words) {
     print_line(json.take());
     return kOk;
   }
-  return train(*recipe, *settings, common);
+  return train(*recipe, *settings, resume, common);
 }
 
 }  // namespace gpunn::tool

@@ -1,0 +1,161 @@
+// The gpunn tool from outside: help, suggestions, machine-readable output, every exit code a machine without faults can
+// produce.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "gpunn/io/file.h"
+#include "gpunn/io/json_value.h"
+#include "gpunn/version.h"
+#include "tests/tools/child.h"
+
+namespace gpunn::testing {
+namespace {
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+void expect_usage_error(const std::vector<std::string>& arguments, const std::string& part) {
+  const Outcome o = run(arguments);
+  EXPECT_EQ(o.code, 2) << o.err;
+  EXPECT_EQ(o.out, "");
+  EXPECT_TRUE(contains(o.err, part)) << o.err;
+  EXPECT_EQ(o.err.rfind("gpunn: error: ", 0), 0u) << o.err;
+  EXPECT_EQ(o.err.find('\n'), o.err.size() - 1) << "one line: " << o.err;
+}
+
+TEST(CommandLineTest, Version) {
+  const Outcome o = run({"--version"});
+  EXPECT_EQ(o.code, 0);
+  EXPECT_EQ(o.out, "gpunn " GPUNN_VERSION_STRING "\n");
+  EXPECT_EQ(o.err, "");
+}
+
+TEST(CommandLineTest, HelpLeadsWithExamples) {
+  EXPECT_EQ(run({}).code, 2);
+  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
+           {"--help"}, {"help"}, {"train", "--help"}, {"train", "xor", "-h"}, {"recipes", "--help"}, {"data", "--help"},
+           {"info", "--help"}, {"parity", "--help"}}) {
+    const Outcome o = run(arguments);
+    EXPECT_EQ(o.code, 0) << arguments[0];
+    EXPECT_EQ(o.err, "") << arguments[0];
+    const std::size_t examples = o.out.find("Examples:"), usage = o.out.find("Usage:");
+    ASSERT_NE(examples, std::string::npos) << o.out;
+    EXPECT_LT(examples, usage) << o.out;
+  }
+  const std::string settings = run({"train", "digits-mlp", "--help"}).out;
+  for (const char* part : {"--lr X", "learning rate [0.1]", "--init pytorch|normal", "--batch-size N", "--json"})
+    EXPECT_TRUE(contains(settings, part)) << part << " in\n" << settings;
+  EXPECT_TRUE(contains(run({"train", "xor", "--help"}).out, "--study"));
+}
+
+TEST(CommandLineTest, MistypesGetASuggestion) {
+  expect_usage_error({"trian"}, "did you mean 'train'?");
+  expect_usage_error({"train", "fashon-mlp"}, "did you mean 'fashion-mlp'?");
+  expect_usage_error({"train", "xor", "--ephocs", "3"}, "did you mean '--epochs'?");
+  expect_usage_error({"train", "xor", "--ephocs=3"}, "did you mean '--epochs'?");
+  expect_usage_error({"data", "lst"}, "did you mean 'list'?");
+  expect_usage_error({"parity", "--op", "sofmax"}, "did you mean 'softmax'?");
+  expect_usage_error({"frobnicate"}, "no command is called 'frobnicate'");
+}
+
+TEST(CommandLineTest, BadValuesAreUsageErrors) {
+  expect_usage_error({"train"}, "name of a recipe");
+  expect_usage_error({"data"}, "gpunn data list");
+  expect_usage_error({"train", "xor", "--epochs", "many"}, "--epochs: expected an integer of at least 0, got 'many'");
+  expect_usage_error({"train", "xor", "--epochs", "-1"}, "--epochs");
+  expect_usage_error({"train", "xor", "--epochs"}, "--epochs");
+  expect_usage_error({"train", "digits-mlp", "--init", "zeros"}, "expected pytorch or normal");
+  expect_usage_error({"train", "digits-mlp", "--lr", "nan"}, "--lr");
+  expect_usage_error({"train", "xor", "surplus"}, "surplus");
+  expect_usage_error({"train", "xor", "--device", "tpu"}, "tpu");
+  expect_usage_error({"recipes", "--color", "sometimes"}, "--color");
+  expect_usage_error({"parity", "--dtype", "f33"}, "f33");
+}
+
+TEST(CommandLineTest, RecipesAsJson) {
+  const Outcome o = run({"recipes", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  std::vector<std::string> names;
+  for (const JsonValue& recipe : json.as_array()) {
+    names.push_back(recipe.at("name").as_string());
+    for (const char* key : {"section", "summary", "data", "figure"}) EXPECT_FALSE(recipe.at(key).as_string().empty());
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"}));
+  EXPECT_TRUE(contains(run({"recipes"}).out, "fashion-mlp"));
+}
+
+TEST(CommandLineTest, DataListSaysWhatIsWhere) {
+  const Folder folder;
+  write_small_mnist(folder / "mnist", 10, 10);
+  const Outcome o = run({"data", "list", "--json", "--data", folder.path()});
+  ASSERT_EQ(o.code, 0) << o.err;
+  for (const JsonValue& set : JsonValue::parse(o.out, "stdout").as_array()) {
+    const std::string& name = set.at("name").as_string();
+    EXPECT_EQ(set.at("found").as_bool(), name == "mnist" || name == "digits") << name;
+    if (name == "mnist") EXPECT_EQ(set.at("folder").as_string(), folder / "mnist");
+  }
+  const Outcome text = run({"data", "list", "--data", folder.path()});
+  EXPECT_TRUE(contains(text.out, "found: " + (folder / "mnist"))) << text.out;
+  EXPECT_TRUE(contains(text.out, "dataset-fashion-mnist")) << text.out;
+}
+
+TEST(CommandLineTest, InfoNamesVersionAndCpu) {
+  const Outcome o = run({"info", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  EXPECT_EQ(json.at("version").as_string(), GPUNN_VERSION_STRING);
+  EXPECT_FALSE(json.at("build").at("compiler").as_string().empty());
+  EXPECT_EQ(json.at("devices").as_array()[0].at("device").as_string(), "cpu");
+  EXPECT_FALSE(json.at("libraries").as_array().empty());
+  EXPECT_TRUE(contains(run({"info"}).out, "cpu: "));
+}
+
+TEST(CommandLineTest, PrintConfigIsAConfiguration) {
+  const Folder folder;
+  const Outcome o = run({"train", "digits-mlp", "--lr", "0.25", "--init", "normal", "--print-config"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  write_file_atomic(folder / "config.json", o.out);
+  const Outcome again = run({"train", "digits-mlp", "--config", folder / "config.json", "--epochs", "7", "--print-config"});
+  ASSERT_EQ(again.code, 0) << again.err;
+  const JsonValue json = JsonValue::parse(again.out, "stdout");
+  EXPECT_EQ(json.at("lr").as_number(), 0.25);
+  EXPECT_EQ(json.at("init").as_string(), "normal");
+  EXPECT_EQ(json.at("epochs").as_int(), 7);
+}
+
+TEST(CommandLineTest, ColourOnlyWhenWanted) {
+  EXPECT_FALSE(contains(run({"frobnicate"}).err, "\x1b["));
+  EXPECT_TRUE(contains(run({"frobnicate", "--color=always"}).err, "\x1b["));
+  EXPECT_TRUE(contains(run({"frobnicate", "--color", "always"}).err, "\x1b["));
+}
+
+TEST(CommandLineTest, ParityAsJson) {
+  const Outcome o = run({"parity", "--op", "softmax", "--dtype", "f32", "--device", "cpu", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  EXPECT_EQ(json.at("device").as_string(), "cpu");
+  EXPECT_GT(json.at("cases").as_int(), 0);
+  EXPECT_EQ(json.at("failed").as_int(), 0);
+  ASSERT_FALSE(json.at("ops").as_array().empty());
+  for (const JsonValue& row : json.at("ops").as_array()) {
+    EXPECT_EQ(row.at("op").as_string(), "softmax");
+    EXPECT_EQ(row.at("dtype").as_string(), "f32");
+    for (const char* key : {"implementation", "direction", "cases", "failed", "worst_error", "bound"})
+      EXPECT_NE(row.find(key), nullptr) << key;
+  }
+}
+
+TEST(CommandLineTest, ParityWritesAPage) {
+  const Folder folder;
+  const Outcome o = run({"parity", "--op", "softmax", "--device", "cpu", "--html", folder / "parity.html"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const std::string page = read_text_file(folder / "parity.html");
+  EXPECT_TRUE(contains(page, "softmax"));
+  EXPECT_TRUE(contains(page, "</html>"));
+  EXPECT_EQ(run({"parity", "--device", "cpu", "--html", folder / "no/such/folder.html"}).code, 1);
+}
+
+}  // namespace
+}  // namespace gpunn::testing

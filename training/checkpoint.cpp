@@ -1,0 +1,75 @@
+#include "gpunn/training/checkpoint.h"
+
+#include <charconv>
+
+#include "gpunn/io/safetensors.h"
+
+namespace gpunn {
+
+namespace {
+
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
+
+StateDict part_of(const std::vector<NamedTensor>& tensors, std::string_view prefix) {
+  StateDict out;
+  for (const auto& [name, tensor] : tensors)
+    if (name.rfind(prefix, 0) == 0) out.emplace_back(name.substr(prefix.size()), tensor);
+  return out;
+}
+
+std::string metadata_of(const SafetensorsFile& file, std::string_view key) {
+  for (const auto& [name, value] : file.metadata())
+    if (name == key) return value;
+  throw DataError(file.path() + ": expected metadata '" + std::string(key) + "', this is no checkpoint");
+}
+
+std::int64_t number_of(const SafetensorsFile& file, std::string_view key) {
+  const std::string text = metadata_of(file, key);
+  std::int64_t value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0)
+    throw DataError(file.path() + ": expected a count in metadata '" + std::string(key) + "', got '" + text + "'");
+  return value;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::string& path, const std::string& run, Module& model, const Optimizer& optimizer,
+                     const TrainPosition& position) {
+  std::vector<NamedTensor> tensors;
+  for (const auto& [key, tensor] : model.state_dict()) tensors.emplace_back(std::string(kModel) + key, tensor);
+  for (const auto& [key, tensor] : optimizer.state_dict()) tensors.emplace_back(std::string(kOptimizer) + key, tensor);
+  write_safetensors(path, tensors,
+                    {{"run", run},
+                     {"epoch", std::to_string(position.epoch)},
+                     {"step", std::to_string(position.step)},
+                     {"steps", std::to_string(position.steps)}});
+}
+
+TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model, Optimizer& optimizer) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const std::string saved = metadata_of(file, "run");
+  if (saved != run) throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
+  const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
+  const std::vector<NamedTensor> tensors = load_safetensors(path);
+  const StateDict before = optimizer.state_dict();
+  try {
+    optimizer.load_state_dict(part_of(tensors, kOptimizer));
+    model.load_state_dict(part_of(tensors, kModel));
+  } catch (const InvalidArgument& e) {
+    optimizer.load_state_dict(before);
+    throw DataError(path + ": " + e.what());
+  }
+  return position;
+}
+
+void load_weights(const std::string& path, Module& model) {
+  const std::vector<NamedTensor> tensors = load_safetensors(path);
+  try {
+    model.load_state_dict(tensors);
+  } catch (const InvalidArgument& e) {
+    throw DataError(path + ": " + e.what());
+  }
+}
+
+}  // namespace gpunn

@@ -1,11 +1,12 @@
 #pragma once
 // Initial values of parameters.
 //
-// Each function overwrites a tensor (f32 or any floating dtype, any device) outside the graph. Random values are drawn on
-// the CPU from the Runtime's counter-based generator, so that one seed gives one model on every device.
+// Each function overwrites a tensor (f32 or any floating dtype, any device) outside the graph. Random values
+// are drawn on the CPU from the Runtime's counter-based generator, so that one seed gives one model on every
+// device.
 //
-// Of a weight [out, in, k...], fan_in = in * prod(k) and fan_out = out * prod(k); fewer than two dimensions throw
-// InvalidArgument. Undefined or integer tensors and non-finite arguments do too.
+// Of a weight [out, in, k...], fan_in = in * prod(k) and fan_out = out * prod(k); fewer than two dimensions
+// throw InvalidArgument. Undefined or integer tensors and non-finite arguments do too.
 #include "gpunn/core/api.h"
 #include "gpunn/core/tensor.h"
 
@@ -19,13 +20,13 @@ GPUNN_API void normal(const Tensor& w, double mean = 0, double std = 1);
 /// U[low, high).
 GPUNN_API void uniform(const Tensor& w, double low = 0, double high = 1);
 
-/// U(±gain sqrt(6 / (fan_in + fan_out))): Glorot & Bengio, "Understanding the difficulty of training deep feedforward
-/// neural networks", 2010.
+/// U(±gain sqrt(6 / (fan_in + fan_out))): Glorot & Bengio, "Understanding the difficulty of training deep
+/// feedforward neural networks", 2010.
 GPUNN_API void xavier_uniform(const Tensor& w, double gain = 1);
 /// N(0, gain² 2 / (fan_in + fan_out)).
 GPUNN_API void xavier_normal(const Tensor& w, double gain = 1);
-/// U(±sqrt(6 / fan_in)), for ReLU: He et al., "Delving deep into rectifiers", 2015. PyTorch's kaiming_uniform_ with
-/// nonlinearity 'relu'.
+/// U(±sqrt(6 / fan_in)), for ReLU: He et al., "Delving deep into rectifiers", 2015. PyTorch's
+/// kaiming_uniform_ with nonlinearity 'relu'.
 GPUNN_API void he_uniform(const Tensor& w);
 /// N(0, 2 / fan_in).
 GPUNN_API void he_normal(const Tensor& w);

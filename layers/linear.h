@@ -7,8 +7,8 @@
 
 namespace gpunn {
 
-/// x [*, in] to [*, out]. Keys "weight" [out, in] and "bias" [out]. Initial values U(±1/sqrt(in)) for both, as PyTorch's.
-/// Weights are made on default_device(). Throws InvalidArgument for sizes below 1.
+/// x [*, in] to [*, out]. Keys "weight" [out, in] and "bias" [out]. Initial values U(±1/sqrt(in)) for both,
+/// as PyTorch's. Weights are made on default_device(). Throws InvalidArgument for sizes below 1.
 class GPUNN_API Linear : public Module {
  public:
   Linear(std::int64_t in_features, std::int64_t out_features, bool with_bias = true);

@@ -24,7 +24,9 @@ class GPUNN_API CrossEntropyLoss : public Loss {
  public:
   explicit CrossEntropyLoss(CrossEntropyOptions options = {}) : options_(options) {}
   using Loss::forward;
-  Tensor forward(const Tensor& logits, const Tensor& target) override { return cross_entropy(logits, target, options_); }
+  Tensor forward(const Tensor& logits, const Tensor& target) override {
+    return cross_entropy(logits, target, options_);
+  }
   GPUNN_MEMBERS()
 
  private:
@@ -36,7 +38,9 @@ class GPUNN_API MSELoss : public Loss {
  public:
   explicit MSELoss(Reduction reduction = Reduction::mean) : reduction_(reduction) {}
   using Loss::forward;
-  Tensor forward(const Tensor& input, const Tensor& target) override { return mse_loss(input, target, reduction_); }
+  Tensor forward(const Tensor& input, const Tensor& target) override {
+    return mse_loss(input, target, reduction_);
+  }
   GPUNN_MEMBERS()
 
  private:
@@ -48,7 +52,9 @@ class GPUNN_API BCELoss : public Loss {
  public:
   explicit BCELoss(Reduction reduction = Reduction::mean) : reduction_(reduction) {}
   using Loss::forward;
-  Tensor forward(const Tensor& p, const Tensor& target) override { return binary_cross_entropy(p, target, reduction_); }
+  Tensor forward(const Tensor& p, const Tensor& target) override {
+    return binary_cross_entropy(p, target, reduction_);
+  }
   GPUNN_MEMBERS()
 
  private:

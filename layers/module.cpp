@@ -43,7 +43,9 @@ template <class F>
 class WalkWith final : public Walk {
  public:
   explicit WalkWith(F f) : f_(std::move(f)) {}
-  void tensor(const std::string& key, Tensor& value, bool is_parameter) override { f_(key, value, is_parameter); }
+  void tensor(const std::string& key, Tensor& value, bool is_parameter) override {
+    f_(key, value, is_parameter);
+  }
 
  private:
   F f_;
@@ -59,7 +61,8 @@ StateDict collect(Module& module, bool parameters, bool buffers) {
   StateDict out;
   std::set<const TensorImpl*> seen;
   walk(module, [&](const std::string& key, Tensor& value, bool is_parameter) {
-    if ((is_parameter ? parameters : buffers) && seen.insert(&value.impl()).second) out.push_back({key, value});
+    if ((is_parameter ? parameters : buffers) && seen.insert(&value.impl()).second)
+      out.push_back({key, value});
   });
   return out;
 }
@@ -85,7 +88,8 @@ struct ModuleNames final : MemberVisitor {
     module.visit_members(visitor);
   }
   static void set(Module& module, const char* name) {
-    if (module.name_.load(std::memory_order_acquire) != name) module.name_.store(name, std::memory_order_release);
+    if (module.name_.load(std::memory_order_acquire) != name)
+      module.name_.store(name, std::memory_order_release);
   }
   void parameter(const char*, Parameter&) override {}
   void buffer(const char*, Buffer&) override {}
@@ -158,7 +162,9 @@ void Module::load_state_dict(const StateDict& state, bool strict) {
   std::map<std::string_view, const Tensor*> given;
   for (const NamedTensor& entry : state) given.emplace(entry.first, &entry.second);
   std::string missing, unexpected, shapes;
-  const auto add = [](std::string& list, const std::string& text) { list += (list.empty() ? "" : ", ") + text; };
+  const auto add = [](std::string& list, const std::string& text) {
+    list += (list.empty() ? "" : ", ") + text;
+  };
 
   const StateDict own = state_dict();
   for (const NamedTensor& entry : own) {
@@ -244,8 +250,8 @@ const char* Module::name() const noexcept {
 
 std::string Module::type_name() const {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status),
-                                                    std::free);
+  const std::unique_ptr<char, void (*)(void*)> text(
+      abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status), std::free);
   const std::string full = status == 0 ? text.get() : typeid(*this).name();
   return full.substr(full.rfind(':') == std::string::npos ? 0 : full.rfind(':') + 1);
 }
@@ -253,14 +259,17 @@ std::string Module::type_name() const {
 const char* ModuleScope::name_of(Module& module) {
   const char* name = module.name_.load(std::memory_order_acquire);
   if (!name && current_module) {
-    // First call at this place: the parent names its children, and they keep the names until they are moved away.
+    // First call at this place: the parent names its children, and they keep the names until they are moved
+    // away.
     ModuleNames::give(*current_module);
     name = module.name_.load(std::memory_order_acquire);
   }
   return name ? name : "";
 }
 
-ModuleScope::ModuleScope(Module& module) : parent_(current_module), layer_(name_of(module)) { current_module = &module; }
+ModuleScope::ModuleScope(Module& module) : parent_(current_module), layer_(name_of(module)) {
+  current_module = &module;
+}
 
 ModuleScope::~ModuleScope() { current_module = parent_; }
 

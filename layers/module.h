@@ -7,9 +7,10 @@
 //     gpunn::Tensor forward(const gpunn::Tensor& x) override { return fc2(relu(fc1(x))); }
 //   };
 //
-// Nothing points to a member, so a module moves freely, and moving keeps its tensors: an optimizer made before stays
-// attached. Copying copies the values. Keys of the state dict are PyTorch's ("fc1.weight"). A child called from its
-// parent's forward runs under its own name, so errors read "[fc1: linear] expected input [*, 784], got [64, 783]".
+// Nothing points to a member, so a module moves freely, and moving keeps its tensors: an optimizer made
+// before stays attached. Copying copies the values. Keys of the state dict are PyTorch's ("fc1.weight"). A
+// child called from its parent's forward runs under its own name, so errors read "[fc1: linear] expected
+// input [*, 784], got [64, 783]".
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -31,7 +32,8 @@ namespace gpunn {
 
 class Module;
 
-/// A trained tensor of a module: a leaf that needs a gradient. Copying copies the values, moving keeps the tensor.
+/// A trained tensor of a module: a leaf that needs a gradient. Copying copies the values, moving keeps the
+/// tensor.
 class GPUNN_API Parameter : public Tensor {
  public:
   Parameter() = default;
@@ -97,8 +99,9 @@ class GPUNN_API Module {
   StateDict named_buffers();
   /// Parameters and buffers; the tensors are the module's own, not copies.
   StateDict state_dict();
-  /// Copies values in, converting dtype and device. `strict` demands the same keys on both sides. Throws InvalidArgument
-  /// that lists every missing and unexpected key and every wrong shape; the module is then unchanged.
+  /// Copies values in, converting dtype and device. `strict` demands the same keys on both sides. Throws
+  /// InvalidArgument that lists every missing and unexpected key and every wrong shape; the module is then
+  /// unchanged.
   void load_state_dict(const StateDict& state, bool strict = true);
   std::int64_t parameter_count();
 
@@ -124,7 +127,8 @@ class GPUNN_API Module {
   bool training_ = true;
 };
 
-/// Runs the code of a module under its name. `operator()` opens it; a module with another signature opens its own:
+/// Runs the code of a module under its name. `operator()` opens it; a module with another signature opens its
+/// own:
 ///   Tensor operator()(const Tensor& q, const Tensor& k) { ModuleScope scope(*this); … }
 class GPUNN_API ModuleScope {
  public:
@@ -170,12 +174,11 @@ void visit_member(MemberVisitor& v, const char* name, std::vector<T>& list) {
 
 #define GPUNN_VISIT_MEMBER(member) ::gpunn::detail::visit_member(gpunn_visitor, #member, member);
 
-/// Lists the members that are state: Parameter, Buffer, modules, and std::optional or std::vector of modules. A module
-/// without state writes GPUNN_MEMBERS().
-#define GPUNN_MEMBERS(...)                                                                                   \
-  void visit_members([[maybe_unused]] ::gpunn::MemberVisitor& gpunn_visitor) override {                      \
-    GPUNN_FOR_EACH(GPUNN_VISIT_MEMBER, __VA_ARGS__)                                                          \
-  }                                                                                                          \
-  std::unique_ptr<::gpunn::Module> copy_module() const override {                                            \
-    return std::make_unique<std::remove_cvref_t<decltype(*this)>>(*this);                                    \
+/// Lists the members that are state: Parameter, Buffer, modules, and std::optional or std::vector of modules.
+/// A module without state writes GPUNN_MEMBERS().
+#define GPUNN_MEMBERS(...)                                                                       \
+  void visit_members([[maybe_unused]] ::gpunn::MemberVisitor& gpunn_visitor)                     \
+      override{GPUNN_FOR_EACH(GPUNN_VISIT_MEMBER, __VA_ARGS__)} std::unique_ptr<::gpunn::Module> \
+          copy_module() const override {                                                         \
+    return std::make_unique<std::remove_cvref_t<decltype(*this)>>(*this);                        \
   }

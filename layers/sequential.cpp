@@ -55,7 +55,8 @@ Tensor Sequential::forward(const Tensor& x) {
 }
 
 void Sequential::visit_members(MemberVisitor& visitor) {
-  for (std::size_t i = 0; i < entries_.size(); ++i) visitor.child(detail::indexed_name("", i), *entries_[i].module);
+  for (std::size_t i = 0; i < entries_.size(); ++i)
+    visitor.child(detail::indexed_name("", i), *entries_[i].module);
 }
 
 }  // namespace gpunn

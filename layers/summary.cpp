@@ -12,7 +12,8 @@ using Row = std::array<std::string, 4>;  // name, type, shapes, parameters
 
 std::string grouped(std::int64_t value) {
   std::string text = std::to_string(value);
-  for (int i = static_cast<int>(text.size()) - 3; i > 0; i -= 3) text.insert(static_cast<std::size_t>(i), ",");
+  for (int i = static_cast<int>(text.size()) - 3; i > 0; i -= 3)
+    text.insert(static_cast<std::size_t>(i), ",");
   return text;
 }
 

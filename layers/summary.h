@@ -7,8 +7,8 @@
 
 namespace gpunn {
 
-/// One line per module (name, type, parameter shapes, number of parameters) and the total. Parameters that tensors
-/// share are counted once in the total.
+/// One line per module (name, type, parameter shapes, number of parameters) and the total. Parameters that
+/// tensors share are counted once in the total.
 GPUNN_API std::string summary(Module& module);
 
 }  // namespace gpunn

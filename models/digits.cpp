@@ -26,12 +26,13 @@ DigitsData load_digits() {
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (parts[i] != part) continue;
       const auto row = static_cast<std::size_t>(rows[i]);
-      for (std::size_t p = 0; p < kPixels; ++p) pixels.push_back(static_cast<std::uint8_t>(values[row * kPixels + p]));
+      for (std::size_t p = 0; p < kPixels; ++p)
+        pixels.push_back(static_cast<std::uint8_t>(values[row * kPixels + p]));
       chosen.push_back(labels[row]);
     }
     const auto count = static_cast<std::int64_t>(chosen.size());
-    return std::make_shared<ImageDataset>(std::move(pixels), Shape{count, kDigitsSide, kDigitsSide}, std::move(chosen),
-                                          ImageDataset::Options{.divisor = 16});
+    return std::make_shared<ImageDataset>(std::move(pixels), Shape{count, kDigitsSide, kDigitsSide},
+                                          std::move(chosen), ImageDataset::Options{.divisor = 16});
   };
   return {select("train"), select("test")};
 }

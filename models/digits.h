@@ -1,7 +1,8 @@
 #pragma once
 // The digits table: 1,797 handwritten digits of 8x8 pixels from the UCI repository, built into the library.
-// Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998
-// (the test part). The split is the stored one of models/data: 1,437 rows to train, 360 to test.
+// Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+// Repository, 1998 (the test part). The split is the stored one of models/data: 1,437 rows to train, 360 to
+// test.
 #include <cstdint>
 #include <memory>
 

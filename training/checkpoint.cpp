@@ -28,17 +28,20 @@ std::int64_t number_of(const SafetensorsFile& file, std::string_view key) {
   std::int64_t value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0)
-    throw DataError(file.path() + ": expected a count in metadata '" + std::string(key) + "', got '" + text + "'");
+    throw DataError(file.path() + ": expected a count in metadata '" + std::string(key) + "', got '" + text +
+                    "'");
   return value;
 }
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, const std::string& run, Module& model, const Optimizer& optimizer,
-                     const TrainPosition& position) {
+void save_checkpoint(const std::string& path, const std::string& run, Module& model,
+                     const Optimizer& optimizer, const TrainPosition& position) {
   std::vector<NamedTensor> tensors;
-  for (const auto& [key, tensor] : model.state_dict()) tensors.emplace_back(std::string(kModel) + key, tensor);
-  for (const auto& [key, tensor] : optimizer.state_dict()) tensors.emplace_back(std::string(kOptimizer) + key, tensor);
+  for (const auto& [key, tensor] : model.state_dict())
+    tensors.emplace_back(std::string(kModel) + key, tensor);
+  for (const auto& [key, tensor] : optimizer.state_dict())
+    tensors.emplace_back(std::string(kOptimizer) + key, tensor);
   write_safetensors(path, tensors,
                     {{"run", run},
                      {"epoch", std::to_string(position.epoch)},
@@ -46,10 +49,12 @@ void save_checkpoint(const std::string& path, const std::string& run, Module& mo
                      {"steps", std::to_string(position.steps)}});
 }
 
-TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model, Optimizer& optimizer) {
+TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model,
+                              Optimizer& optimizer) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   const std::string saved = metadata_of(file, "run");
-  if (saved != run) throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
+  if (saved != run)
+    throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
   const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
   const std::vector<NamedTensor> tensors = load_safetensors(path);
   const StateDict before = optimizer.state_dict();

@@ -10,16 +10,18 @@
 namespace gpunn {
 
 /// Writes parameters and buffers ("model.…"), the optimizer's state ("optimizer.…") and the position. Atomic.
-/// `run` names what is trained ("fashion-mlp, seed 0"); load_checkpoint() insists on it. Throws Error when writing fails.
-GPUNN_API void save_checkpoint(const std::string& path, const std::string& run, Module& model, const Optimizer& optimizer,
-                               const TrainPosition& position);
+/// `run` names what is trained ("fashion-mlp, seed 0"); load_checkpoint() insists on it. Throws Error when
+/// writing fails.
+GPUNN_API void save_checkpoint(const std::string& path, const std::string& run, Module& model,
+                               const Optimizer& optimizer, const TrainPosition& position);
 
-/// Reads it back into `model` and `optimizer`. Throws DataError naming the file when it is missing, damaged, of another
-/// run or of another model; both are then unchanged.
+/// Reads it back into `model` and `optimizer`. Throws DataError naming the file when it is missing, damaged,
+/// of another run or of another model; both are then unchanged.
 GPUNN_API TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model,
                                         Optimizer& optimizer);
 
-/// Loads weights of a safetensors file. Throws DataError naming the file, also for keys and shapes that do not fit.
+/// Loads weights of a safetensors file. Throws DataError naming the file, also for keys and shapes that do
+/// not fit.
 GPUNN_API void load_weights(const std::string& path, Module& model);
 
 }  // namespace gpunn

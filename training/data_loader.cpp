@@ -33,7 +33,7 @@ struct DataLoader::Epoch::State {
   std::int64_t batches = 0;
   Runtime* runtime = &Runtime::current();
 
-  std::int64_t taken = 0;  // batches handed out
+  std::int64_t taken = 0;       // batches handed out
   std::optional<Batch> staged;  // without workers, on a CUDA device: the next batch, its copy under way
 
   std::mutex mutex;
@@ -155,7 +155,8 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
 
 std::int64_t DataLoader::size() const noexcept {
   const std::int64_t rows = dataset_->size();
-  return options_.drop_last ? rows / options_.batch_size : (rows + options_.batch_size - 1) / options_.batch_size;
+  return options_.drop_last ? rows / options_.batch_size
+                            : (rows + options_.batch_size - 1) / options_.batch_size;
 }
 
 std::vector<std::int64_t> DataLoader::order(std::int64_t number) const {
@@ -168,8 +169,8 @@ std::vector<std::int64_t> DataLoader::order(std::int64_t number) const {
 }
 
 DataLoader::Epoch DataLoader::epoch(std::int64_t number, std::int64_t first_batch) const {
-  GPUNN_CHECK(number >= 0 && first_batch >= 0, "expected an epoch and a first batch of at least 0, got ", number, " and ",
-              first_batch);
+  GPUNN_CHECK(number >= 0 && first_batch >= 0, "expected an epoch and a first batch of at least 0, got ",
+              number, " and ", first_batch);
   auto state = std::make_unique<Epoch::State>();
   state->dataset = dataset_;
   state->options = options_;

@@ -1,8 +1,9 @@
 #pragma once
 // DataLoader: batches of a data set in a seeded order, made ahead of time by worker threads.
 //
-// The order of an epoch is a function of (seed, epoch) alone: the number of workers, the device and a resumed run change
-// nothing. On a CUDA device each batch is copied from pinned memory on the copy-in stream while earlier ones are computed.
+// The order of an epoch is a function of (seed, epoch) alone: the number of workers, the device and a resumed
+// run change nothing. On a CUDA device each batch is copied from pinned memory on the copy-in stream while
+// earlier ones are computed.
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -28,8 +29,9 @@ struct DataLoaderOptions {
 
 class GPUNN_API DataLoader {
  public:
-  /// One pass. An exception of the data set reaches the caller at the batch that it belongs to; the pass is over then.
-  /// Destruction at any moment stops the workers after the batch they are at. Not to be shared between threads.
+  /// One pass. An exception of the data set reaches the caller at the batch that it belongs to; the pass is
+  /// over then. Destruction at any moment stops the workers after the batch they are at. Not to be shared
+  /// between threads.
   class GPUNN_API Epoch {
    public:
     ~Epoch();

@@ -17,7 +17,10 @@ constexpr const char* kFashionSystem[] = {"/usr/share/datasets/fashion-mnist"};
 constexpr DataSetInfo kDataSets[] = {
     {"fashion-mnist", "70,000 grey 28x28 pictures of clothes in 10 classes", kMnistFiles, kFashionSystem,
      "install the package dataset-fashion-mnist (apt), or put the four files into a folder fashion-mnist"},
-    {"mnist", "70,000 grey 28x28 handwritten digits", kMnistFiles, {},
+    {"mnist",
+     "70,000 grey 28x28 handwritten digits",
+     kMnistFiles,
+     {},
      "put the four files of MNIST (.gz or not) into a folder mnist below one of these places"},
     {"digits", "1,797 grey 8x8 handwritten digits (UCI), with a stored split", {}, {}, "built in"},
 };
@@ -53,8 +56,8 @@ DataPlace look(std::string origin, std::string folder, const DataSetInfo& info) 
   return place;
 }
 
-void add_places(std::vector<DataPlace>& places, const char* origin, const std::string& folder, bool may_be_direct,
-                const DataSetInfo& info) {
+void add_places(std::vector<DataPlace>& places, const char* origin, const std::string& folder,
+                bool may_be_direct, const DataSetInfo& info) {
   if (folder.empty()) return;
   DataPlace below = look(origin, join(folder, info.name), info);
   if (!below.missing.empty() && (may_be_direct || last_part(folder) == info.name)) {
@@ -107,11 +110,13 @@ std::vector<std::string> find_data(const DataSetInfo& info, const std::string& d
       for (const char* file : info.files) paths.push_back(path_of(place.folder, file));
       return paths;
     }
-    looked += (looked.empty() ? "" : "; ") + place.folder + " (" + place.origin + ") lacks " + place.missing.front() +
+    looked += (looked.empty() ? "" : "; ") + place.folder + " (" + place.origin + ") lacks " +
+              place.missing.front() +
               (place.missing.size() > 1 ? " and " + std::to_string(place.missing.size() - 1) + " more" : "");
   }
-  throw DataError(std::string("data set ") + info.name + " not found: " + (looked.empty() ? "no place to look" : looked) +
-                  "; " + info.hint + ", or name a folder with --data");
+  throw DataError(std::string("data set ") + info.name +
+                  " not found: " + (looked.empty() ? "no place to look" : looked) + "; " + info.hint +
+                  ", or name a folder with --data");
 }
 
 }  // namespace gpunn

@@ -2,8 +2,9 @@
 // Where data sets are on this machine.
 //
 // Places, in order: the folder the user names (then only that one), $GPUNN_DATA_DIR, the user's cache
-// ($XDG_CACHE_HOME/gpunn or ~/.cache/gpunn), the system's. In each, files stand in a folder of the data set's name; the
-// folder the user names may also hold them directly, and so may any place whose last part is that name.
+// ($XDG_CACHE_HOME/gpunn or ~/.cache/gpunn), the system's. In each, files stand in a folder of the data set's
+// name; the folder the user names may also hold them directly, and so may any place whose last part is that
+// name.
 #include <optional>
 #include <span>
 #include <string>
@@ -16,11 +17,11 @@ namespace gpunn {
 
 /// A data set that is looked for, or built in.
 struct DataSetInfo {
-  const char* name;                // "fashion-mnist"
+  const char* name;  // "fashion-mnist"
   const char* summary;
-  std::span<const char* const> files;  // all needed; ".gz" may be missing at the end of a name
+  std::span<const char* const> files;   // all needed; ".gz" may be missing at the end of a name
   std::span<const char* const> system;  // folders to look in, last
-  const char* hint;                // how to get it
+  const char* hint;                     // how to get it
 };
 GPUNN_API std::span<const DataSetInfo> known_data_sets() noexcept;
 /// Throws InvalidArgument for an unknown name, with the nearest known one.
@@ -35,8 +36,8 @@ struct DataPlace {
 /// Every place where `info` is looked for; `data_dir` is what the user named, or "".
 GPUNN_API std::vector<DataPlace> data_places(const DataSetInfo& info, const std::string& data_dir);
 
-/// Paths of the files of `info`, in its order, from the first complete place. Throws DataError listing the places and
-/// what is missing, with the hint. Built-in data sets have no files: an empty list.
+/// Paths of the files of `info`, in its order, from the first complete place. Throws DataError listing the
+/// places and what is missing, with the hint. Built-in data sets have no files: an empty list.
 GPUNN_API std::vector<std::string> find_data(const DataSetInfo& info, const std::string& data_dir);
 
 }  // namespace gpunn

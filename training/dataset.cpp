@@ -17,8 +17,8 @@ TensorDataset::TensorDataset(Tensor inputs, Tensor targets) {
               "expected inputs and targets with a first dimension of rows");
   GPUNN_CHECK(inputs.device().is_cpu() && targets.device().is_cpu(), "expected a data set on the CPU, got ",
               inputs.device(), " and ", targets.device());
-  GPUNN_CHECK(inputs.size(0) == targets.size(0), "expected as many inputs as targets, got ", inputs.size(0), " and ",
-              targets.size(0));
+  GPUNN_CHECK(inputs.size(0) == targets.size(0), "expected as many inputs as targets, got ", inputs.size(0),
+              " and ", targets.size(0));
   inputs_ = inputs.detach().contiguous();
   targets_ = targets.detach().contiguous();
 }

@@ -14,8 +14,8 @@ struct Batch {
   std::int64_t size() const { return inputs.size(0); }
 };
 
-/// `get` may be called from several threads at once and must depend on the indices only, so that the number of loader
-/// workers changes nothing.
+/// `get` may be called from several threads at once and must depend on the indices only, so that the number
+/// of loader workers changes nothing.
 class GPUNN_API Dataset {
  public:
   virtual ~Dataset();

@@ -19,7 +19,8 @@ class GPUNN_API ImageDataset final : public Dataset {
     bool flatten = true;
   };
   /// `pixels` [N, H, W] in row-major order. Throws InvalidArgument for sizes that do not fit each other.
-  ImageDataset(std::vector<std::uint8_t> pixels, Shape shape, std::vector<std::int64_t> labels, Options options);
+  ImageDataset(std::vector<std::uint8_t> pixels, Shape shape, std::vector<std::int64_t> labels,
+               Options options);
   ImageDataset(std::vector<std::uint8_t> pixels, Shape shape, std::vector<std::int64_t> labels)
       : ImageDataset(std::move(pixels), shape, std::move(labels), Options{}) {}
 
@@ -38,13 +39,15 @@ class GPUNN_API ImageDataset final : public Dataset {
   Options options_;
 };
 
-/// Reads IDX images and labels (plain or gzip). Throws DataError naming file and place: missing or damaged files, other
-/// types or ranks, differing numbers of rows, labels outside [0, classes).
+/// Reads IDX images and labels (plain or gzip). Throws DataError naming file and place: missing or damaged
+/// files, other types or ranks, differing numbers of rows, labels outside [0, classes).
 GPUNN_API ImageDataset load_idx_images(const std::string& images_path, const std::string& labels_path,
                                        std::int64_t classes, ImageDataset::Options options = {});
 
-/// Throws DataError "<source>: row 17: expected a label in 0..9, got 12" at the first label outside [0, classes).
-GPUNN_API void check_labels(std::span<const std::int64_t> labels, std::int64_t classes, std::string_view source);
+/// Throws DataError "<source>: row 17: expected a label in 0..9, got 12" at the first label outside [0,
+/// classes).
+GPUNN_API void check_labels(std::span<const std::int64_t> labels, std::int64_t classes,
+                            std::string_view source);
 
 namespace detail {
 /// out[i] = in[i] / divisor, vectorised for the running machine.

@@ -20,7 +20,7 @@ static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may only 
 void remember(int signal) {
   received.store(signal, std::memory_order_relaxed);
   // From now on the default action: whoever asks twice is not asked to wait.
-  struct sigaction by_default {};
+  struct sigaction by_default{};
   by_default.sa_handler = SIG_DFL;
   for (const int s : kSignals) sigaction(s, &by_default, nullptr);
 }
@@ -30,7 +30,7 @@ void remember(int signal) {
 InterruptScope::InterruptScope() {
   GPUNN_CHECK(!active.exchange(true), "expected one InterruptScope at a time");
   received.store(0, std::memory_order_relaxed);
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = remember;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);

@@ -4,8 +4,9 @@
 
 namespace gpunn {
 
-/// While it lives, the first SIGINT or SIGTERM is remembered instead of ending the process; the second one ends it as
-/// usual. One at a time per process; throws InvalidArgument for a second one. For programs, never used by the library itself.
+/// While it lives, the first SIGINT or SIGTERM is remembered instead of ending the process; the second one
+/// ends it as usual. One at a time per process; throws InvalidArgument for a second one. For programs, never
+/// used by the library itself.
 class GPUNN_API InterruptScope {
  public:
   InterruptScope();

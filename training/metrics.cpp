@@ -41,7 +41,8 @@ void MeanLoss::drain() {
 }
 
 std::int64_t count_correct(const Tensor& scores, const Tensor& target) {
-  GPUNN_CHECK(scores.dim() == 2 && target.dim() == 1 && scores.size(0) == target.size(0) && target.dtype() == DType::i64,
+  GPUNN_CHECK(scores.dim() == 2 && target.dim() == 1 && scores.size(0) == target.size(0) &&
+                  target.dtype() == DType::i64,
               "expected scores [N, C] and i64 target [N], got ", scores.shape(), " and ", target.dtype(), " ",
               target.shape());
   if (target.numel() == 0) return 0;

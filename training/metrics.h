@@ -13,8 +13,8 @@
 
 namespace gpunn {
 
-/// Mean of values weighted by their number of samples, kept in double. Loss tensors stay on their device until asked for,
-/// so that a step never waits for the host.
+/// Mean of values weighted by their number of samples, kept in double. Loss tensors stay on their device
+/// until asked for, so that a step never waits for the host.
 class GPUNN_API MeanLoss {
  public:
   MeanLoss();

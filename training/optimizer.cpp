@@ -45,10 +45,11 @@ std::int64_t buffer_index(std::string_view key) {
 
 }  // namespace
 
-SGD::SGD(std::vector<Tensor> parameters, SgdOptions options) : Optimizer(std::move(parameters)), options_(options) {
+SGD::SGD(std::vector<Tensor> parameters, SgdOptions options)
+    : Optimizer(std::move(parameters)), options_(options) {
   check_rate(options_.lr);
-  GPUNN_CHECK(std::isfinite(options_.momentum) && options_.momentum >= 0, "expected a momentum of at least 0, got ",
-              options_.momentum);
+  GPUNN_CHECK(std::isfinite(options_.momentum) && options_.momentum >= 0,
+              "expected a momentum of at least 0, got ", options_.momentum);
   GPUNN_CHECK(std::isfinite(options_.weight_decay) && options_.weight_decay >= 0,
               "expected a weight decay of at least 0, got ", options_.weight_decay);
   GPUNN_CHECK(!options_.nesterov || (options_.momentum > 0 && options_.dampening == 0),
@@ -64,7 +65,8 @@ void SGD::set_learning_rate(double value) {
 
 void SGD::step() {
   const std::vector<Tensor>& params = parameters();
-  // Parameters whose momentum starts now are a launch of their own: their buffers are written without being read.
+  // Parameters whose momentum starts now are a launch of their own: their buffers are written without being
+  // read.
   for (const bool first : {false, true}) {
     entries_.clear();
     for (std::size_t i = 0; i < params.size(); ++i) {
@@ -81,7 +83,8 @@ void SGD::step() {
     sgd_step(entries_, options);
     if (first)
       for (std::size_t i = 0, e = 0; i < params.size(); ++i)
-        if (e < entries_.size() && entries_[e].param.is_same(params[i])) buffers_[i] = entries_[e++].momentum_buffer;
+        if (e < entries_.size() && entries_[e].param.is_same(params[i]))
+          buffers_[i] = entries_[e++].momentum_buffer;
   }
   entries_.clear();  // lets go of the gradients
 }
@@ -99,11 +102,11 @@ void SGD::load_state_dict(const StateDict& state) {
   NoGrad no_grad;
   for (const NamedTensor& entry : state) {
     const std::int64_t index = buffer_index(entry.first);
-    GPUNN_CHECK(index >= 0 && index < static_cast<std::int64_t>(params.size()), "optimizer state: unexpected key ",
-                entry.first);
+    GPUNN_CHECK(index >= 0 && index < static_cast<std::int64_t>(params.size()),
+                "optimizer state: unexpected key ", entry.first);
     const Tensor& param = params[static_cast<std::size_t>(index)];
-    GPUNN_CHECK(entry.second.shape() == param.shape(), "optimizer state: ", entry.first, " expected ", param.shape(),
-                ", got ", entry.second.shape());
+    GPUNN_CHECK(entry.second.shape() == param.shape(), "optimizer state: ", entry.first, " expected ",
+                param.shape(), ", got ", entry.second.shape());
     Tensor buffer = empty_like(param.detach());
     buffer.copy_(entry.second);
     loaded[static_cast<std::size_t>(index)] = buffer;

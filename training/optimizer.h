@@ -24,7 +24,8 @@ class GPUNN_API Optimizer {
   virtual void set_learning_rate(double value) = 0;
   /// What a resumed run needs besides the parameters, under keys "<name>.<parameter number>".
   virtual StateDict state_dict() const = 0;
-  /// Throws InvalidArgument for keys or shapes that do not belong to these parameters; nothing is changed then.
+  /// Throws InvalidArgument for keys or shapes that do not belong to these parameters; nothing is changed
+  /// then.
   virtual void load_state_dict(const StateDict& state) = 0;
 
   void zero_grad();
@@ -34,12 +35,13 @@ class GPUNN_API Optimizer {
   std::vector<Tensor> parameters_;
 };
 
-/// torch.optim.SGD: learning rate, momentum, dampening, weight decay, nesterov, maximize, in PyTorch's momentum form (the
-/// formula is in kernels/optim/optim.h). One multi-tensor launch a step. Bitwise deterministic.
+/// torch.optim.SGD: learning rate, momentum, dampening, weight decay, nesterov, maximize, in PyTorch's
+/// momentum form (the formula is in kernels/optim/optim.h). One multi-tensor launch a step. Bitwise
+/// deterministic.
 class GPUNN_API SGD final : public Optimizer {
  public:
-  /// `options.first_step` is ignored: a parameter's first step is the one that finds no momentum buffer. Throws
-  /// InvalidArgument for settings PyTorch rejects.
+  /// `options.first_step` is ignored: a parameter's first step is the one that finds no momentum buffer.
+  /// Throws InvalidArgument for settings PyTorch rejects.
   SGD(std::vector<Tensor> parameters, SgdOptions options);
 
   void step() override;

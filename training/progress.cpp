@@ -39,18 +39,21 @@ void Progress::update(const ProgressState& state) {
   drawn_ = now;
   visible_ = true;
 
-  const double part = state.steps > 0 ? static_cast<double>(state.step) / static_cast<double>(state.steps) : 0;
+  const double part =
+      state.steps > 0 ? static_cast<double>(state.step) / static_cast<double>(state.steps) : 0;
   const int full = std::clamp(static_cast<int>(part * kBarWidth), 0, kBarWidth);
   std::string bar;
   for (int i = 0; i < kBarWidth; ++i) bar += i < full ? '#' : '.';
   const double seconds = std::chrono::duration<double>(now - started_).count();
   char text[160];
-  int length = std::snprintf(text, sizeof text, "%sepoch %lld/%lld%s [%s] %lld/%lld", options_.color ? "\x1b[36m" : "",
-                             static_cast<long long>(state.epoch), static_cast<long long>(state.epochs),
-                             options_.color ? "\x1b[0m" : "", bar.c_str(), static_cast<long long>(state.step),
-                             static_cast<long long>(state.steps));
+  int length =
+      std::snprintf(text, sizeof text, "%sepoch %lld/%lld%s [%s] %lld/%lld", options_.color ? "\x1b[36m" : "",
+                    static_cast<long long>(state.epoch), static_cast<long long>(state.epochs),
+                    options_.color ? "\x1b[0m" : "", bar.c_str(), static_cast<long long>(state.step),
+                    static_cast<long long>(state.steps));
   if (std::isfinite(state.loss))
-    length += std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "  loss %.4f", state.loss);
+    length += std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "  loss %.4f",
+                            state.loss);
   if (seconds > 0.2 && state.step > 0)
     std::snprintf(text + length, sizeof text - static_cast<std::size_t>(length), "  %.0f steps/s",
                   static_cast<double>(state.step) / seconds);

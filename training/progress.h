@@ -12,7 +12,7 @@ namespace gpunn {
 
 struct ProgressOptions {
   std::FILE* stream = stderr;
-  bool bar = false;    // redraw one line; for terminals
+  bool bar = false;  // redraw one line; for terminals
   bool color = false;
   bool quiet = false;  // nothing at all
   /// What the terminal behind `stream`, NO_COLOR and TERM=dumb suggest.

@@ -12,11 +12,12 @@ namespace gpunn {
 
 class AppendFile;
 
-/// Whole files are replaced atomically, metrics grow by whole lines: whatever ends a run, what was written stays readable.
+/// Whole files are replaced atomically, metrics grow by whole lines: whatever ends a run, what was written
+/// stays readable.
 class GPUNN_API RunFolder {
  public:
-  /// Makes `path` and proves that it can be written to. Throws Error naming it, before any work was done. A run that
-  /// `continues` another one appends to its metrics.
+  /// Makes `path` and proves that it can be written to. Throws Error naming it, before any work was done. A
+  /// run that `continues` another one appends to its metrics.
   explicit RunFolder(std::string path, bool continues = false);
   /// runs/<name>-<date>-<time>, with a number when that exists, below the current folder.
   static std::string default_path(std::string_view name);
@@ -41,7 +42,8 @@ class GPUNN_API RunFolder {
   std::unique_ptr<AppendFile> metrics_;
 };
 
-/// SHA-256 over the raw bytes of the tensors in order (values on the CPU, little-endian): equal weights, equal text.
+/// SHA-256 over the raw bytes of the tensors in order (values on the CPU, little-endian): equal weights,
+/// equal text.
 GPUNN_API std::string weights_sha256(const StateDict& state);
 
 }  // namespace gpunn

@@ -35,7 +35,9 @@ std::string expectation(const Field& field) {
                                [&](std::string*) {
                                  std::string text = "text";
                                  for (std::size_t i = 0; i < field.choices.size(); ++i)
-                                   text = i == 0 ? field.choices[i] : text + (i + 1 < field.choices.size() ? ", " : " or ") + field.choices[i];
+                                   text = i == 0 ? field.choices[i]
+                                                 : text + (i + 1 < field.choices.size() ? ", " : " or ") +
+                                                       field.choices[i];
                                  return text;
                                }},
                     field.value);
@@ -61,20 +63,21 @@ bool assign_number(const Field& field, std::string_view text, T* out) {
 }
 
 bool assign(const Field& field, std::string_view text) {
-  return std::visit(Overloaded{[&](bool* out) {
-                                 if (text != "true" && text != "false") return false;
-                                 *out = text == "true";
-                                 return true;
-                               },
-                               [&](std::string* out) {
-                                 if (!field.choices.empty() &&
-                                     std::find(field.choices.begin(), field.choices.end(), text) == field.choices.end())
-                                   return false;
-                                 *out = text;
-                                 return true;
-                               },
-                               [&](auto* out) { return assign_number(field, text, out); }},
-                    field.value);
+  return std::visit(
+      Overloaded{[&](bool* out) {
+                   if (text != "true" && text != "false") return false;
+                   *out = text == "true";
+                   return true;
+                 },
+                 [&](std::string* out) {
+                   if (!field.choices.empty() &&
+                       std::find(field.choices.begin(), field.choices.end(), text) == field.choices.end())
+                     return false;
+                   *out = text;
+                   return true;
+                 },
+                 [&](auto* out) { return assign_number(field, text, out); }},
+      field.value);
 }
 
 }  // namespace
@@ -89,7 +92,8 @@ std::string flag_of(const Field& field) {
 
 void set_field(const Field& field, std::string_view text) {
   if (!assign(field, text))
-    throw InvalidArgument(flag_of(field) + ": expected " + expectation(field) + ", got '" + std::string(text) + "'");
+    throw InvalidArgument(flag_of(field) + ": expected " + expectation(field) + ", got '" +
+                          std::string(text) + "'");
 }
 
 std::string field_text(const Field& field) {
@@ -103,7 +107,8 @@ std::string field_metavar(const Field& field) {
   return std::visit(Overloaded{[](bool*) { return std::string(); }, [](double*) { return std::string("X"); },
                                [&](std::string*) {
                                  std::string text;
-                                 for (const std::string& choice : field.choices) text += (text.empty() ? "" : "|") + choice;
+                                 for (const std::string& choice : field.choices)
+                                   text += (text.empty() ? "" : "|") + choice;
                                  return text.empty() ? std::string("TEXT") : text;
                                },
                                [](auto*) { return std::string("N"); }},
@@ -120,7 +125,8 @@ void write_settings(JsonWriter& json, Settings& settings) {
 void read_settings(Settings& settings, const JsonValue& json) {
   const std::vector<Field> fields = settings.fields();
   for (const auto& [key, value] : json.as_object()) {
-    const auto found = std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
+    const auto found =
+        std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
     if (found == fields.end()) {
       std::vector<std::string> names;
       for (const Field& f : fields) names.push_back(f.name);
@@ -147,7 +153,8 @@ std::string nearest_name(std::string_view word, const std::vector<std::string>& 
       row[0] = i;
       for (std::size_t j = 1; j <= b.size(); ++j) {
         row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
-        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
+        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+          row[j] = std::min(row[j], before[j - 2] + 1);
       }
       std::swap(before, above);
       std::swap(above, row);

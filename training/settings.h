@@ -1,5 +1,6 @@
 #pragma once
-// Settings: one struct with one table of fields, from which flags, help, the configuration file and records derive.
+// Settings: one struct with one table of fields, from which flags, help, the configuration file and records
+// derive.
 //
 //   struct MySettings : gpunn::Settings {
 //     std::int64_t batch_size = 64;
@@ -51,12 +52,12 @@ GPUNN_API std::string field_metavar(const Field& field);
 
 /// Writes the fields as one JSON object.
 GPUNN_API void write_settings(JsonWriter& json, Settings& settings);
-/// Sets fields from a JSON object; absent ones keep their value. Throws DataError "<path>: …" for malformed JSON, an
-/// unknown or repeated key (with the nearest known one) and values of another type or out of range.
+/// Sets fields from a JSON object; absent ones keep their value. Throws DataError "<path>: …" for malformed
+/// JSON, an unknown or repeated key (with the nearest known one) and values of another type or out of range.
 GPUNN_API void read_settings(Settings& settings, const JsonValue& json);
 
-/// The candidate nearest to a mistyped word, or "" when none is near (edit distance at most a third of the length, at
-/// least 2 allowed; neighbours swapped count as one).
+/// The candidate nearest to a mistyped word, or "" when none is near (edit distance at most a third of the
+/// length, at least 2 allowed; neighbours swapped count as one).
 GPUNN_API std::string nearest_name(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace gpunn

@@ -9,7 +9,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 // Steps that are run before the rate is measured: caches, thread start-up, allocator growth.
 constexpr std::int64_t kWarmUp = 20;
@@ -71,7 +73,8 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
         loss.mean();  // the device has finished the warm-up before the clock starts
         clock.warmed_up();
       }
-      if (options.progress) options.progress->update({number, options.epochs, at.step, steps_per_epoch, loss.last()});
+      if (options.progress)
+        options.progress->update({number, options.epochs, at.step, steps_per_epoch, loss.last()});
       result.stopped = options.stop && options.stop();
     }
     result.train_loss = loss.mean();

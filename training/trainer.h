@@ -33,7 +33,7 @@ struct EpochRecord {
   std::int64_t steps = 0;  // in all, so far
   double train_loss = 0;   // mean over the epoch's samples, each at the weights it was computed with
   std::optional<Evaluation> test{};
-  double seconds = 0;      // since the start
+  double seconds = 0;  // since the start
   TrainPosition position{};
 };
 
@@ -55,14 +55,14 @@ struct TrainResult {
   double steps_per_second = 0;  // training steps only, after the first 20; 0 when there were no more
   double train_loss = 0;        // of the last epoch, as far as it went in this run
   std::optional<Evaluation> test{};
-  bool stopped = false;         // by TrainerOptions::stop
-  TrainPosition position{};     // where it ended
+  bool stopped = false;      // by TrainerOptions::stop
+  TrainPosition position{};  // where it ended
   std::vector<EpochRecord> history;
 };
 
-/// Runs `step` over `train`. After each epoch `test`, if given, is called for the evaluation. With one seed the result
-/// depends on neither the number of threads nor of loader workers. Exceptions pass through.
-GPUNN_API TrainResult train(const TrainStep& step, const DataLoader& train, const std::function<Evaluation()>& test,
-                            const TrainerOptions& options);
+/// Runs `step` over `train`. After each epoch `test`, if given, is called for the evaluation. With one seed
+/// the result depends on neither the number of threads nor of loader workers. Exceptions pass through.
+GPUNN_API TrainResult train(const TrainStep& step, const DataLoader& train,
+                            const std::function<Evaluation()>& test, const TrainerOptions& options);
 
 }  // namespace gpunn

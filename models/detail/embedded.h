@@ -5,7 +5,8 @@
 
 namespace gpunn::detail {
 
-extern const std::span<const std::uint8_t> digits_table;  // digits.csv.gz: 64 pixels and the label of 1,797 rows
+extern const std::span<const std::uint8_t>
+    digits_table;  // digits.csv.gz: 64 pixels and the label of 1,797 rows
 extern const std::span<const std::uint8_t> digits_split;  // digits_split.csv: row, "train" or "test"
 
 }  // namespace gpunn::detail

@@ -15,7 +15,8 @@
 
 namespace gpunn::detail {
 
-ClassifierData load_images(const char* data_set, std::vector<std::string> classes, const RunSettings& settings) {
+ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
+                           const RunSettings& settings) {
   const std::vector<std::string> paths = find_data(data_set_info(data_set), settings.data);
   const auto count = static_cast<std::int64_t>(classes.size());
   auto train = std::make_shared<ImageDataset>(load_idx_images(paths[0], paths[1], count));
@@ -23,8 +24,8 @@ ClassifierData load_images(const char* data_set, std::vector<std::string> classe
   constexpr int kSide = 28;
   for (const auto& [images, path] : {std::pair{train.get(), paths[0]}, {test.get(), paths[2]}})
     if (images->height() != kSide || images->width() != kSide || images->size() == 0)
-      throw_data(concat(path, ": expected images of 28 x 28 pixels, got ", images->size(), " of ", images->height(), " x ",
-                        images->width()));
+      throw_data(concat(path, ": expected images of 28 x 28 pixels, got ", images->size(), " of ",
+                        images->height(), " x ", images->width()));
   return {train, test, std::move(classes), kSide, kSide};
 }
 
@@ -48,11 +49,12 @@ std::string metrics_line(const EpochRecord& r) {
 
 std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
   char text[160];
-  int n = std::snprintf(text, sizeof text, "epoch %lld/%lld  train loss %.4f", static_cast<long long>(r.epoch),
-                        static_cast<long long>(epochs), r.train_loss);
+  int n = std::snprintf(text, sizeof text, "epoch %lld/%lld  train loss %.4f",
+                        static_cast<long long>(r.epoch), static_cast<long long>(epochs), r.train_loss);
   if (r.test)
-    n += std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  test loss %.4f  test accuracy %.2f %%",
-                       r.test->loss, 100 * r.test->accuracy.value_or(0));
+    n += std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n),
+                       "  test loss %.4f  test accuracy %.2f %%", r.test->loss,
+                       100 * r.test->accuracy.value_or(0));
   std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  %.1f s", r.seconds);
   return text;
 }
@@ -73,7 +75,8 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
   if (!s.weights.empty()) load_weights(s.weights, run.model);
   const std::string run_name = context.recipe() + ", seed " + std::to_string(s.seed);
   TrainPosition start;
-  if (context.hooks().resume) start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
+  if (context.hooks().resume)
+    start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
   RunFolder& folder = context.folder();
   if (context.hooks().verbose) context.say(summary(run.model));
 
@@ -90,8 +93,8 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
     context.say(epoch_line(record, s.epochs));
   };
   const TrainResult trained = train(
-      supervised_step(run.model, loss, optimizer), train_loader, [&] { return evaluate(run.model, loss, test_loader); },
-      options);
+      supervised_step(run.model, loss, optimizer), train_loader,
+      [&] { return evaluate(run.model, loss, test_loader); }, options);
   folder.write_weights(run.model.state_dict());
 
   RecipeResult result;

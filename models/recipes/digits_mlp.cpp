@@ -27,7 +27,8 @@ struct DigitsSettings : SgdSettings {
 RecipeResult run(RecipeContext& context) {
   auto& settings = static_cast<DigitsSettings&>(context.settings());
   const DigitsData digits = load_digits();
-  const detail::ClassifierData data{digits.train, digits.test, detail::digit_names(), kDigitsSide, kDigitsSide};
+  const detail::ClassifierData data{digits.train, digits.test, detail::digit_names(), kDigitsSide,
+                                    kDigitsSide};
   Linear hidden(64, 32), out(32, 10);
   const bool normal = settings.init == "normal";
   if (normal) {
@@ -51,13 +52,14 @@ RecipeResult run(RecipeContext& context) {
 
 }  // namespace
 
-const Recipe kDigitsMlp{"digits-mlp",
-                        "feed-forward networks",
-                        "64-32-10 ReLU network on 8x8 digits, full batch",
-                        "digits",
-                        "mean over seeds 0-4: test accuracy >= 95.6 %, train loss <= 0.115; with --init normal >= 94 %",
-                        [] { return std::unique_ptr<RunSettings>(std::make_unique<DigitsSettings>()); },
-                        run,
-                        true};
+const Recipe kDigitsMlp{
+    "digits-mlp",
+    "feed-forward networks",
+    "64-32-10 ReLU network on 8x8 digits, full batch",
+    "digits",
+    "mean over seeds 0-4: test accuracy >= 95.6 %, train loss <= 0.115; with --init normal >= 94 %",
+    [] { return std::unique_ptr<RunSettings>(std::make_unique<DigitsSettings>()); },
+    run,
+    true};
 
 }  // namespace gpunn

@@ -17,29 +17,34 @@ std::unique_ptr<RunSettings> settings() { return std::make_unique<FashionSetting
 
 detail::ClassifierData load(const RunSettings& settings) {
   return detail::load_images("fashion-mnist",
-                             {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
-                              "Ankle boot"},
+                             {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+                              "Sneaker", "Bag", "Ankle boot"},
                              settings);
 }
 
 RecipeResult run_mlp(RecipeContext& context) {
   auto& settings = static_cast<FashionSettings&>(context.settings());
   const detail::ClassifierData data = load(settings);
-  Sequential model(Linear(784, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, 64), ReLU(), Linear(64, 10));
-  return detail::train_classifier(
-      context, {.model = model, .data = data, .settings = settings, .reached = [](const RecipeResult& r, double accuracy) {
-                  return accuracy >= 0.856 && *r.test_loss <= 0.405;
-                }});
+  Sequential model(Linear(784, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, 64), ReLU(),
+                   Linear(64, 10));
+  return detail::train_classifier(context, {.model = model,
+                                            .data = data,
+                                            .settings = settings,
+                                            .reached = [](const RecipeResult& r, double accuracy) {
+                                              return accuracy >= 0.856 && *r.test_loss <= 0.405;
+                                            }});
 }
 
 RecipeResult run_logistic(RecipeContext& context) {
   auto& settings = static_cast<FashionSettings&>(context.settings());
   const detail::ClassifierData data = load(settings);
   Sequential model(Linear(784, 10));
-  return detail::train_classifier(
-      context, {.model = model, .data = data, .settings = settings, .reached = [](const RecipeResult& r, double accuracy) {
-                  return accuracy >= 0.830 && *r.test_loss <= 0.487;
-                }});
+  return detail::train_classifier(context, {.model = model,
+                                            .data = data,
+                                            .settings = settings,
+                                            .reached = [](const RecipeResult& r, double accuracy) {
+                                              return accuracy >= 0.830 && *r.test_loss <= 0.487;
+                                            }});
 }
 
 }  // namespace

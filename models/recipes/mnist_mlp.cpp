@@ -26,10 +26,12 @@ RecipeResult run(RecipeContext& context) {
   const detail::ClassifierData data = detail::load_images("mnist", detail::digit_names(), settings);
   Linear hidden = he_linear(784, 128);
   Sequential model(std::move(hidden), ReLU(), he_linear(128, 10));
-  return detail::train_classifier(
-      context, {.model = model, .data = data, .settings = settings, .reached = [](const RecipeResult& r, double accuracy) {
-                  return accuracy >= 0.974 && r.train_loss <= 0.060;
-                }});
+  return detail::train_classifier(context, {.model = model,
+                                            .data = data,
+                                            .settings = settings,
+                                            .reached = [](const RecipeResult& r, double accuracy) {
+                                              return accuracy >= 0.974 && r.train_loss <= 0.060;
+                                            }});
 }
 
 }  // namespace

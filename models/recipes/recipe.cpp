@@ -19,11 +19,12 @@ std::vector<Field> RunSettings::fields() {
 
 std::vector<Field> SgdSettings::fields() {
   std::vector<Field> all = RunSettings::fields();
-  for (Field field : {Field{"lr", &lr, "learning rate", 0}, Field{"momentum", &momentum, "momentum of SGD", 0},
-                      Field{"weight_decay", &weight_decay, "L2 penalty", 0},
-                      Field{"batch_size", &batch_size, "rows a step", 1},
-                      Field{"workers", &workers, "threads that prepare batches", 0, 256},
-                      Field{"weights", &weights, "safetensors file with the weights to start from"}})
+  for (Field field :
+       {Field{"lr", &lr, "learning rate", 0}, Field{"momentum", &momentum, "momentum of SGD", 0},
+        Field{"weight_decay", &weight_decay, "L2 penalty", 0},
+        Field{"batch_size", &batch_size, "rows a step", 1},
+        Field{"workers", &workers, "threads that prepare batches", 0, 256},
+        Field{"weights", &weights, "safetensors file with the weights to start from"}})
     all.push_back(std::move(field));
   return all;
 }
@@ -94,7 +95,10 @@ void write_result(JsonWriter& json, const RecipeResult& r) {
   for (const auto& [name, value] : r.metrics) json.field(name, value);
   json.end_object();
   json.field("peak_memory_bytes", r.peak_memory_bytes).field("weights_sha256", r.weights_sha256);
-  json.field("figure", r.figure).field("reached", r.reached).field("run_dir", r.run_dir).field("report", r.report);
+  json.field("figure", r.figure)
+      .field("reached", r.reached)
+      .field("run_dir", r.run_dir)
+      .field("report", r.report);
   json.end_object();
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Recipes: named systems with their data, settings and the figure they must reach. `gpunn train NAME` runs one.
+// Recipes: named systems with their data, settings and the figure they must reach. `gpunn train NAME` runs
+// one.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -99,7 +100,7 @@ struct Recipe {
   const char* summary;
   const char* data;
   const char* figure;
-  std::unique_ptr<RunSettings> (*settings)();  // with the recipe's defaults
+  std::unique_ptr<RunSettings> (*settings)();   // with the recipe's defaults
   RecipeResult (*run)(RecipeContext& context);  // fills what it measures; run_recipe() adds the rest
   bool resumes = false;                         // writes checkpoints and takes RecipeHooks::resume
 };
@@ -108,13 +109,16 @@ GPUNN_API std::span<const Recipe* const> recipes() noexcept;
 /// Throws InvalidArgument for an unknown name, with the nearest known one.
 GPUNN_API const Recipe& find_recipe(std::string_view name);
 
-/// Runs a recipe on `device`: seeds, sets the number of threads, trains, writes the run folder. `settings` are of the
-/// recipe's own type. With `hooks.resume` the result equals, bit for bit, that of a run that was never stopped. Throws
-/// DataError for missing or damaged data, weights or checkpoint, Error when the run folder cannot be written (before
-/// training), InvalidArgument for resuming a recipe that does not, and what training throws.
-GPUNN_API RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks = {});
+/// Runs a recipe on `device`: seeds, sets the number of threads, trains, writes the run folder. `settings`
+/// are of the recipe's own type. With `hooks.resume` the result equals, bit for bit, that of a run that was
+/// never stopped. Throws DataError for missing or damaged data, weights or checkpoint, Error when the run
+/// folder cannot be written (before training), InvalidArgument for resuming a recipe that does not, and what
+/// training throws.
+GPUNN_API RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device,
+                                  RecipeHooks hooks = {});
 
-/// One JSON object: {"recipe","device","seed","threads","epochs","steps","seconds","steps_per_second","train_loss",
+/// One JSON object:
+/// {"recipe","device","seed","threads","epochs","steps","seconds","steps_per_second","train_loss",
 /// "test_loss","metrics","peak_memory_bytes","weights_sha256","figure","reached","run_dir","report"}.
 GPUNN_API void write_result(JsonWriter& json, const RecipeResult& result);
 

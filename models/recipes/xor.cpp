@@ -27,8 +27,8 @@ constexpr std::int64_t kCurvePoints = 200;
 constexpr std::int64_t kStudyRuns = 40;
 
 constexpr XorSystem kSystems[] = {
-    {"a", "2-2-1, weights and biases U(0, 1), half the sum of squares, learning rate 0.1", 2, XorInit::uniform, false,
-     false, 0.1},
+    {"a", "2-2-1, weights and biases U(0, 1), half the sum of squares, learning rate 0.1", 2,
+     XorInit::uniform, false, false, 0.1},
     {"b", "2-4-1, Xavier, cross-entropy gradient, learning rate 0.5", 4, XorInit::xavier, false, true, 0.5},
 };
 // The study asks what initial values do to system (a).
@@ -58,22 +58,29 @@ void initialise(XorNet& net, XorInit how) {
         init::uniform(layer->weight, 0, 1);
         init::uniform(layer->bias, 0, 1);
         break;
-      case XorInit::small: init::normal(layer->weight, 0, 0.01); break;
-      case XorInit::xavier: init::xavier_uniform(layer->weight); break;
-      case XorInit::he: init::he_normal(layer->weight); break;
+      case XorInit::small:
+        init::normal(layer->weight, 0, 0.01);
+        break;
+      case XorInit::xavier:
+        init::xavier_uniform(layer->weight);
+        break;
+      case XorInit::he:
+        init::he_normal(layer->weight);
+        break;
     }
   }
 }
 
-XorRun run_one(const XorSystem& system, std::uint64_t seed, const XorSettings& settings, const RecipeContext& context) {
+XorRun run_one(const XorSystem& system, std::uint64_t seed, const XorSettings& settings,
+               const RecipeContext& context) {
   manual_seed(seed);
   XorRun run{.net = XorNet(system.neurons, system.rectified), .seed = seed};
   initialise(run.net, system.init);
   SGD optimizer(run.net.parameters(), {.lr = system.lr});
   const Tensor x = Tensor::from({{0, 0}, {0, 1}, {1, 0}, {1, 1}}).to(context.device());
   const Tensor y = Tensor::from({0, 1, 1, 0}).reshape({4, 1}).to(context.device());
-  const DataLoader table(
-      std::make_shared<TensorDataset>(x.to(Device::cpu()), y.to(Device::cpu())), {.batch_size = 4, .device = context.device()});
+  const DataLoader table(std::make_shared<TensorDataset>(x.to(Device::cpu()), y.to(Device::cpu())),
+                         {.batch_size = 4, .device = context.device()});
 
   std::int64_t epoch = 0;
   const TrainStep step = [&](const Batch& batch) {
@@ -90,18 +97,20 @@ XorRun run_one(const XorSystem& system, std::uint64_t seed, const XorSettings& s
     optimizer.step();
     return loss.detach();
   };
-  const TrainResult trained = train(step, table, {},
-                                    {.epochs = settings.epochs,
-                                     .max_steps = settings.steps,
-                                     .evaluate_every = 0,
-                                     .record_every = std::max<std::int64_t>(1, settings.epochs / kCurvePoints),
-                                     .stop = context.hooks().stop});
+  const TrainResult trained =
+      train(step, table, {},
+            {.epochs = settings.epochs,
+             .max_steps = settings.steps,
+             .evaluate_every = 0,
+             .record_every = std::max<std::int64_t>(1, settings.epochs / kCurvePoints),
+             .stop = context.hooks().stop});
   NoGrad no_grad;
   run.mse = mse_loss(run.net.probability(x), y).item();
   run.success = run.mse < kSolved;
   run.steps = trained.steps;
   run.seconds = trained.seconds;
-  run.step_seconds = trained.steps_per_second > 0 ? static_cast<double>(trained.steps - 20) / trained.steps_per_second : 0;
+  run.step_seconds =
+      trained.steps_per_second > 0 ? static_cast<double>(trained.steps - 20) / trained.steps_per_second : 0;
   for (const EpochRecord& r : trained.history) {
     run.curve_epochs.push_back(static_cast<double>(r.epoch));
     run.curve.push_back(r.train_loss);
@@ -145,8 +154,9 @@ XorSummary run_system(const XorSystem& system, std::int64_t runs, RecipeContext&
       context.hooks().progress->update({i + 1, runs, i + 1, runs, summary.mean_mse});
   }
   char text[200];
-  std::snprintf(text, sizeof text, "(%s) %s: %lld of %lld seeds below mean MSE %.2f", system.key, system.title,
-                static_cast<long long>(summary.successes), static_cast<long long>(summary.runs), kSolved);
+  std::snprintf(text, sizeof text, "(%s) %s: %lld of %lld seeds below mean MSE %.2f", system.key,
+                system.title, static_cast<long long>(summary.successes), static_cast<long long>(summary.runs),
+                kSolved);
   context.say(text);
   return summary;
 }
@@ -199,7 +209,8 @@ RecipeResult run(RecipeContext& context) {
   result.epochs = settings.epochs;
   result.steps = work.steps;
   result.seconds = work.seconds;
-  result.steps_per_second = work.step_seconds > 0 ? static_cast<double>(work.measured) / work.step_seconds : 0;
+  result.steps_per_second =
+      work.step_seconds > 0 ? static_cast<double>(work.measured) / work.step_seconds : 0;
   result.train_loss = systems[1].mean_mse;
   result.weights_sha256 = weights_sha256(weights);
   const XorSummary& a = systems[0];

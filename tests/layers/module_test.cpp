@@ -56,9 +56,10 @@ std::string message_of(F f) {
 
 TEST(ModuleTest, KeysArePyTorchs) {
   Net net;
-  EXPECT_EQ(keys_of(net.named_parameters()),
-            (std::vector<std::string>{"fc1.weight", "fc1.bias", "blocks.0.inner.weight", "blocks.0.inner.bias",
-                                      "blocks.1.inner.weight", "blocks.1.inner.bias", "fc2.weight", "fc2.bias"}));
+  EXPECT_EQ(
+      keys_of(net.named_parameters()),
+      (std::vector<std::string>{"fc1.weight", "fc1.bias", "blocks.0.inner.weight", "blocks.0.inner.bias",
+                                "blocks.1.inner.weight", "blocks.1.inner.bias", "fc2.weight", "fc2.bias"}));
   EXPECT_EQ(keys_of(net.named_buffers()), (std::vector<std::string>{"blocks.0.scale", "blocks.1.scale"}));
   EXPECT_EQ(net.state_dict().size(), 10u);
   EXPECT_EQ(net.parameter_count(), 3 * 4 + 4 + 2 * (16 + 4) + 4 * 2 + 2);
@@ -177,7 +178,8 @@ TEST(ModuleTest, StateDictRoundTrip) {
   for (const auto& [key, tensor] : from.state_dict()) saved.emplace_back(key, tensor.detach().clone());
   into.load_state_dict(saved);
   for (std::size_t i = 0; i < saved.size(); ++i)
-    EXPECT_EQ(into.state_dict()[i].second.to_vector<float>(), saved[i].second.to_vector<float>()) << saved[i].first;
+    EXPECT_EQ(into.state_dict()[i].second.to_vector<float>(), saved[i].second.to_vector<float>())
+        << saved[i].first;
 }
 
 TEST(ModuleTest, LoadListsEverythingThatIsWrongAndChangesNothing) {
@@ -249,7 +251,8 @@ TEST(LossesTest, AreModulesWithTwoArguments) {
   EXPECT_DOUBLE_EQ(mse(full({2}, 3), full({2}, 1)).item(), 4);
   EXPECT_DOUBLE_EQ(MSELoss(Reduction::sum)(full({2}, 3), full({2}, 1)).item(), 8);
   CrossEntropyLoss cross_entropy_loss;
-  EXPECT_NEAR(cross_entropy_loss(zeros({2, 4}), zeros({2}, {.dtype = DType::i64})).item(), std::log(4.0), 1e-6);
+  EXPECT_NEAR(cross_entropy_loss(zeros({2, 4}), zeros({2}, {.dtype = DType::i64})).item(), std::log(4.0),
+              1e-6);
   EXPECT_NEAR(BCELoss()(full({3}, 0.5), ones({3})).item(), std::log(2.0), 1e-6);
   EXPECT_NEAR(BCEWithLogitsLoss()(zeros({3}), ones({3})).item(), std::log(2.0), 1e-6);
   EXPECT_THROW(mse(ones({1})), Unsupported);

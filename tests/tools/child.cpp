@@ -46,7 +46,8 @@ Child::Child(const std::vector<std::string>& arguments, const Options& options)
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry;
     bool replaced = false;
-    for (const auto& [name, value] : options.environment) replaced = replaced || text.rfind(name + "=", 0) == 0;
+    for (const auto& [name, value] : options.environment)
+      replaced = replaced || text.rfind(name + "=", 0) == 0;
     if (!replaced) settings.push_back(text);
   }
   for (const auto& [name, value] : options.environment) settings.push_back(name + "=" + value);
@@ -57,7 +58,8 @@ Child::Child(const std::vector<std::string>& arguments, const Options& options)
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ > 0) return;
-  const int out = ::open(out_path_.c_str(), O_WRONLY | O_TRUNC), err = ::open(err_path_.c_str(), O_WRONLY | O_TRUNC);
+  const int out = ::open(out_path_.c_str(), O_WRONLY | O_TRUNC),
+            err = ::open(err_path_.c_str(), O_WRONLY | O_TRUNC);
   const int in = ::open("/dev/null", O_RDONLY);
   if (options.memory_bytes > 0) {
     const rlimit limit{options.memory_bytes, options.memory_bytes};
@@ -86,7 +88,8 @@ Outcome Child::wait() {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
   pid_ = -1;
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), take_file(out_path_), take_file(err_path_)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), take_file(out_path_),
+          take_file(err_path_)};
 }
 
 Outcome run(const std::vector<std::string>& arguments, const Child::Options& options) {
@@ -113,7 +116,8 @@ bool wait_for_file(const std::string& path, std::uint64_t bytes) {
   return false;
 }
 
-std::vector<std::uint8_t> idx_bytes(const std::vector<std::uint32_t>& extents, const std::vector<std::uint8_t>& data) {
+std::vector<std::uint8_t> idx_bytes(const std::vector<std::uint32_t>& extents,
+                                    const std::vector<std::uint8_t>& data) {
   std::vector<std::uint8_t> out{0, 0, 8, static_cast<std::uint8_t>(extents.size())};
   for (const std::uint32_t extent : extents)
     for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::uint8_t>(extent >> shift));

@@ -19,8 +19,8 @@ class Child {
  public:
   struct Options {
     std::vector<std::pair<std::string, std::string>> environment{};  // set on top of the test's own
-    std::string folder{};            // working folder; empty: the test's
-    std::uint64_t memory_bytes = 0;  // limit on its address space; 0: none
+    std::string folder{};                                            // working folder; empty: the test's
+    std::uint64_t memory_bytes = 0;                                  // limit on its address space; 0: none
   };
   /// Starts the gpunn tool.
   explicit Child(const std::vector<std::string>& arguments) : Child(arguments, Options{}) {}
@@ -57,9 +57,11 @@ class Folder {
 bool wait_for_file(const std::string& path, std::uint64_t bytes = 1);
 
 /// Bytes of an IDX file of u8 elements.
-std::vector<std::uint8_t> idx_bytes(const std::vector<std::uint32_t>& extents, const std::vector<std::uint8_t>& data);
+std::vector<std::uint8_t> idx_bytes(const std::vector<std::uint32_t>& extents,
+                                    const std::vector<std::uint8_t>& data);
 
-/// Four files of MNIST's form in `folder`: `train` and `test` pictures of 28 x 28, whose class shows in the picture.
+/// Four files of MNIST's form in `folder`: `train` and `test` pictures of 28 x 28, whose class shows in the
+/// picture.
 void write_small_mnist(const std::string& folder, int train, int test);
 
 }  // namespace gpunn::testing

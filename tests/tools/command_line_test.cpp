@@ -1,5 +1,5 @@
-// The gpunn tool from outside: help, suggestions, machine-readable output, every exit code a machine without faults can
-// produce.
+// The gpunn tool from outside: help, suggestions, machine-readable output, every exit code a machine without
+// faults can produce.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -13,7 +13,9 @@
 namespace gpunn::testing {
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 void expect_usage_error(const std::vector<std::string>& arguments, const std::string& part) {
   const Outcome o = run(arguments);
@@ -33,9 +35,15 @@ TEST(CommandLineTest, Version) {
 
 TEST(CommandLineTest, HelpLeadsWithExamples) {
   EXPECT_EQ(run({}).code, 2);
-  for (const std::vector<std::string>& arguments : std::vector<std::vector<std::string>>{
-           {"--help"}, {"help"}, {"train", "--help"}, {"train", "xor", "-h"}, {"recipes", "--help"}, {"data", "--help"},
-           {"info", "--help"}, {"parity", "--help"}}) {
+  for (const std::vector<std::string>& arguments :
+       std::vector<std::vector<std::string>>{{"--help"},
+                                             {"help"},
+                                             {"train", "--help"},
+                                             {"train", "xor", "-h"},
+                                             {"recipes", "--help"},
+                                             {"data", "--help"},
+                                             {"info", "--help"},
+                                             {"parity", "--help"}}) {
     const Outcome o = run(arguments);
     EXPECT_EQ(o.code, 0) << arguments[0];
     EXPECT_EQ(o.err, "") << arguments[0];
@@ -44,7 +52,8 @@ TEST(CommandLineTest, HelpLeadsWithExamples) {
     EXPECT_LT(examples, usage) << o.out;
   }
   const std::string settings = run({"train", "digits-mlp", "--help"}).out;
-  for (const char* part : {"--lr X", "learning rate [0.1]", "--init pytorch|normal", "--batch-size N", "--json"})
+  for (const char* part :
+       {"--lr X", "learning rate [0.1]", "--init pytorch|normal", "--batch-size N", "--json"})
     EXPECT_TRUE(contains(settings, part)) << part << " in\n" << settings;
   EXPECT_TRUE(contains(run({"train", "xor", "--help"}).out, "--study"));
 }
@@ -62,7 +71,8 @@ TEST(CommandLineTest, MistypesGetASuggestion) {
 TEST(CommandLineTest, BadValuesAreUsageErrors) {
   expect_usage_error({"train"}, "name of a recipe");
   expect_usage_error({"data"}, "gpunn data list");
-  expect_usage_error({"train", "xor", "--epochs", "many"}, "--epochs: expected an integer of at least 0, got 'many'");
+  expect_usage_error({"train", "xor", "--epochs", "many"},
+                     "--epochs: expected an integer of at least 0, got 'many'");
   expect_usage_error({"train", "xor", "--epochs", "-1"}, "--epochs");
   expect_usage_error({"train", "xor", "--epochs"}, "--epochs");
   expect_usage_error({"train", "digits-mlp", "--init", "zeros"}, "expected pytorch or normal");
@@ -80,9 +90,11 @@ TEST(CommandLineTest, RecipesAsJson) {
   std::vector<std::string> names;
   for (const JsonValue& recipe : json.as_array()) {
     names.push_back(recipe.at("name").as_string());
-    for (const char* key : {"section", "summary", "data", "figure"}) EXPECT_FALSE(recipe.at(key).as_string().empty());
+    for (const char* key : {"section", "summary", "data", "figure"})
+      EXPECT_FALSE(recipe.at(key).as_string().empty());
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"}));
   EXPECT_TRUE(contains(run({"recipes"}).out, "fashion-mlp"));
 }
 
@@ -117,7 +129,8 @@ TEST(CommandLineTest, PrintConfigIsAConfiguration) {
   const Outcome o = run({"train", "digits-mlp", "--lr", "0.25", "--init", "normal", "--print-config"});
   ASSERT_EQ(o.code, 0) << o.err;
   write_file_atomic(folder / "config.json", o.out);
-  const Outcome again = run({"train", "digits-mlp", "--config", folder / "config.json", "--epochs", "7", "--print-config"});
+  const Outcome again =
+      run({"train", "digits-mlp", "--config", folder / "config.json", "--epochs", "7", "--print-config"});
   ASSERT_EQ(again.code, 0) << again.err;
   const JsonValue json = JsonValue::parse(again.out, "stdout");
   EXPECT_EQ(json.at("lr").as_number(), 0.25);

@@ -15,7 +15,9 @@
 namespace gpunn::testing {
 namespace {
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 using Words = std::vector<std::string>;
 
@@ -24,8 +26,8 @@ class TrainCommandTest : public ::testing::Test {
   TrainCommandTest() { write_small_mnist(folder_ / "data/mnist", 200, 50); }
 
   Words words(Words more = {}) const {
-    Words all{"train", "mnist-mlp", "--device", "cpu", "--epochs", "2", "--data", folder_ / "data", "--run-dir",
-              folder_ / "run"};
+    Words all{"train", "mnist-mlp", "--device",       "cpu",       "--epochs",
+              "2",     "--data",    folder_ / "data", "--run-dir", folder_ / "run"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
@@ -105,8 +107,9 @@ TEST_F(TrainCommandTest, StepsLimitTheRun) {
 }
 
 TEST_F(TrainCommandTest, DefaultRunFolderIsBelowRuns) {
-  const Outcome o = run({"train", "mnist-mlp", "--device", "cpu", "--epochs", "1", "--data", folder_ / "data", "--json"},
-                        {.folder = folder_.path()});
+  const Outcome o =
+      run({"train", "mnist-mlp", "--device", "cpu", "--epochs", "1", "--data", folder_ / "data", "--json"},
+          {.folder = folder_.path()});
   ASSERT_EQ(o.code, 0) << o.err;
   const std::string path = JsonValue::parse(o.out, "stdout").at("run_dir").as_string();
   EXPECT_EQ(path.rfind("runs/mnist-mlp-20", 0), 0u) << path;
@@ -120,7 +123,8 @@ TEST_F(TrainCommandTest, MissingDataSaysWhereItLooked) {
 }
 
 TEST_F(TrainCommandTest, DamagedDataIsNamed) {
-  const std::string images = data_file("train-images-idx3-ubyte"), labels = data_file("train-labels-idx1-ubyte");
+  const std::string images = data_file("train-images-idx3-ubyte"),
+                    labels = data_file("train-labels-idx1-ubyte");
   const Bytes good_images = read_file(images), good_labels = read_file(labels);
   Bytes bad = good_images;
   bad.resize(bad.size() - 100);

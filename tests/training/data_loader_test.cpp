@@ -35,7 +35,8 @@ class Rows final : public Dataset {
       y.push_back(10 * i);
     }
     const auto n = static_cast<std::int64_t>(indices.size());
-    return {Tensor::from(x, {n, 2}, {.device = Device::cpu()}), Tensor::from(y, {n}, {.device = Device::cpu()})};
+    return {Tensor::from(x, {n, 2}, {.device = Device::cpu()}),
+            Tensor::from(y, {n}, {.device = Device::cpu()})};
   }
   mutable std::atomic<int> calls{0};
 
@@ -129,8 +130,9 @@ TEST(DataLoaderTest, ResumesAtABatch) {
 TEST(DataLoaderRaceTest, SixtyFourRandomConfigurations) {
   PhiloxStream random(2024, 1);
   for (int n = 0; n < 64; ++n) {
-    const auto rows = std::make_shared<Rows>(static_cast<std::int64_t>(random.below(200)), -1,
-                                             std::chrono::microseconds(random.below(3) == 0 ? random.below(300) : 0));
+    const auto rows =
+        std::make_shared<Rows>(static_cast<std::int64_t>(random.below(200)), -1,
+                               std::chrono::microseconds(random.below(3) == 0 ? random.below(300) : 0));
     DataLoaderOptions options{.batch_size = static_cast<std::int64_t>(1 + random.below(40)),
                               .shuffle = random.below(2) == 0,
                               .drop_last = random.below(2) == 0,
@@ -140,8 +142,8 @@ TEST(DataLoaderRaceTest, SixtyFourRandomConfigurations) {
     const std::int64_t epoch = static_cast<std::int64_t>(random.below(5));
     const std::uint64_t stop_after = random.below(3) == 0 ? random.below(6) : ~std::uint64_t{0};
     SCOPED_TRACE(::testing::Message() << "configuration " << n << ": rows " << rows->size() << ", batch "
-                                      << options.batch_size << ", workers " << options.workers << ", prefetch "
-                                      << options.prefetch << ", stop after " << stop_after);
+                                      << options.batch_size << ", workers " << options.workers
+                                      << ", prefetch " << options.prefetch << ", stop after " << stop_after);
     within_a_minute([&] {
       DataLoader loader(rows, options);
       std::vector<std::int64_t> want;
@@ -212,7 +214,8 @@ GPUNN_ON_EVERY_DEVICE(DataLoaderDeviceTest);
 TEST_P(DataLoaderDeviceTest, BatchesArriveOnTheDevice) {
   const auto rows = std::make_shared<Rows>(57);
   for (const int workers : {0, 2}) {
-    DataLoader loader(rows, {.batch_size = 8, .shuffle = true, .workers = workers, .seed = 9, .device = device()});
+    DataLoader loader(rows,
+                      {.batch_size = 8, .shuffle = true, .workers = workers, .seed = 9, .device = device()});
     std::vector<std::int64_t> got;
     DataLoader::Epoch epoch = loader.epoch(1);
     for (Batch& batch : epoch) {

@@ -48,7 +48,8 @@ std::string data_error(F f) {
 }
 
 TEST(TensorDatasetTest, GathersRowsOfAnyDtype) {
-  const TensorDataset data(Tensor::from({{1, 2}, {3, 4}, {5, 6}}), Tensor::from(std::vector<std::int64_t>{7, 8, 9}, {3}));
+  const TensorDataset data(Tensor::from({{1, 2}, {3, 4}, {5, 6}}),
+                           Tensor::from(std::vector<std::int64_t>{7, 8, 9}, {3}));
   const std::int64_t indices[] = {2, 0, 2};
   const Batch batch = data.get(indices);
   EXPECT_EQ(batch.inputs.to_vector<float>(), (std::vector<float>{5, 6, 1, 2, 5, 6}));
@@ -96,7 +97,8 @@ TEST(ImageDatasetTest, BadFilesAreNamed) {
   EXPECT_EQ(load_idx_images(images, labels, 10).size(), 3);
 
   // A label outside the classes: file, row and label.
-  EXPECT_EQ(data_error([&] { load_idx_images(images, labels, 9); }), labels + ": row 1: expected a label in 0..8, got 9");
+  EXPECT_EQ(data_error([&] { load_idx_images(images, labels, 9); }),
+            labels + ": row 1: expected a label in 0..8, got 9");
   write_file_atomic(labels, idx({2}, {0, 1}));
   const std::string counts = data_error([&] { load_idx_images(images, labels, 10); });
   EXPECT_NE(counts.find("expected 3 labels"), std::string::npos) << counts;
@@ -115,7 +117,8 @@ TEST(DataPathsTest, PlacesInOrder) {
   EXPECT_NE(message.find("train-images-idx3-ubyte"), std::string::npos) << message;
 
   // Directly in the named folder, without ".gz".
-  for (const char* file : info.files) write_file_atomic(folder / std::string(file).substr(0, std::string(file).size() - 3), "x");
+  for (const char* file : info.files)
+    write_file_atomic(folder / std::string(file).substr(0, std::string(file).size() - 3), "x");
   EXPECT_EQ(find_data(info, folder.path())[0], folder / "train-images-idx3-ubyte");
   // A folder of the data set's name goes first.
   create_directories(folder / "mnist");

@@ -29,7 +29,8 @@ const std::map<std::string, SgdOptions> kCases = {
     {"maximize", {.lr = 0.02, .momentum = 0.5, .maximize = true}},
 };
 
-// The script's formulas: start sin(i + 1), gradient at step t: p cos(0.5 t) + 0.1 (i - 2), no gradient at step 3.
+// The script's formulas: start sin(i + 1), gradient at step t: p cos(0.5 t) + 0.1 (i - 2), no gradient at
+// step 3.
 Tensor start(Device device) {
   std::vector<float> v;
   for (int i = 0; i < kSize; ++i) v.push_back(static_cast<float>(std::sin(i + 1.0)));
@@ -64,7 +65,8 @@ TEST_P(SgdTest, EqualsPyTorch) {
         const std::size_t at = row + static_cast<std::size_t>(t * kSize + i);
         ASSERT_EQ(steps[at], t);
         ASSERT_EQ(places[at], i);
-        EXPECT_NEAR(got[static_cast<std::size_t>(i)], values[at], 2e-6) << names[row] << ", step " << t << ", element " << i;
+        EXPECT_NEAR(got[static_cast<std::size_t>(i)], values[at], 2e-6)
+            << names[row] << ", step " << t << ", element " << i;
       }
     }
   }

@@ -66,8 +66,10 @@ TEST_F(RunFolderTest, SaysWhyItCannotBeWritten) {
 
 TEST(WeightsHashTest, IsTheHashOfTheBytes) {
   // sha256 of the eight bytes of 1.0f and 2.0f, little-endian.
-  EXPECT_EQ(weights_sha256({{"a", Tensor::from({1, 2})}}), "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37");
-  EXPECT_EQ(weights_sha256({{"a", Tensor::from({1})}, {"b", Tensor::from({2})}}), weights_sha256({{"a", Tensor::from({1, 2})}}));
+  EXPECT_EQ(weights_sha256({{"a", Tensor::from({1, 2})}}),
+            "b9c80b5adeca450753a16950c3cc655d271f7bef7a485bc83f112b72fef21d37");
+  EXPECT_EQ(weights_sha256({{"a", Tensor::from({1})}, {"b", Tensor::from({2})}}),
+            weights_sha256({{"a", Tensor::from({1, 2})}}));
 }
 
 std::string written_by(const ProgressOptions& options) {

@@ -65,7 +65,8 @@ TEST(SettingsTest, SaysWhatWasExpected) {
   EXPECT_EQ(set_error(1, "0"), "--batch-size: expected an integer in 1..4096, got '0'");
   EXPECT_EQ(set_error(1, "12x"), "--batch-size: expected an integer in 1..4096, got '12x'");
   EXPECT_EQ(set_error(1, "1.5"), "--batch-size: expected an integer in 1..4096, got '1.5'");
-  EXPECT_EQ(set_error(1, "99999999999999999999"), "--batch-size: expected an integer in 1..4096, got '99999999999999999999'");
+  EXPECT_EQ(set_error(1, "99999999999999999999"),
+            "--batch-size: expected an integer in 1..4096, got '99999999999999999999'");
   EXPECT_EQ(set_error(2, "-1"), "--seed: expected an integer of at least 0, got '-1'");
   EXPECT_EQ(set_error(3, "-0.5"), "--lr: expected a number of at least 0, got '-0.5'");
   EXPECT_EQ(set_error(3, "nan"), "--lr: expected a number of at least 0, got 'nan'");
@@ -99,9 +100,10 @@ TEST(SettingsTest, BadJsonNamesFileAndKey) {
     Sample s;
     return message_of<DataError>([&] { read_settings(s, JsonValue::parse(text, "config.json")); });
   };
-  for (const char* text : {"", "[]", "3", "{", R"({"lr": })", R"({"lr": "0.1"})", R"({"fast": 1})", R"({"lr": null})",
-                           R"({"batch_size": 1.5})", R"({"batch_size": 0})", R"({"init": "she"})", R"({"init": {}})",
-                           R"({"lr": 1, "lr": 2})", R"({"seed": -1})"})
+  for (const char* text :
+       {"", "[]", "3", "{", R"({"lr": })", R"({"lr": "0.1"})", R"({"fast": 1})", R"({"lr": null})",
+        R"({"batch_size": 1.5})", R"({"batch_size": 0})", R"({"init": "she"})", R"({"init": {}})",
+        R"({"lr": 1, "lr": 2})", R"({"seed": -1})"})
     EXPECT_EQ(error(text).rfind("config.json: ", 0), 0u) << text << " gave " << error(text);
   EXPECT_NE(error(R"({"batchsize": 3})").find("did you mean 'batch_size'?"), std::string::npos);
 }

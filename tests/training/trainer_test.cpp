@@ -41,12 +41,14 @@ struct Problem {
   Problem(Device device, std::int64_t rows, int workers = 0)
       : model(Linear(12, 40), ReLU(), Linear(40, 3)),
         optimizer(model.parameters(), {.lr = 0.1, .momentum = 0.9}),
-        train(clouds(rows, 12, 1), {.batch_size = 16, .shuffle = true, .workers = workers, .seed = 5, .device = device}),
+        train(clouds(rows, 12, 1),
+              {.batch_size = 16, .shuffle = true, .workers = workers, .seed = 5, .device = device}),
         test(clouds(60, 12, 2), {.batch_size = 32, .device = device}) {}
 
   TrainResult run(TrainerOptions options) {
-    return gpunn::train(supervised_step(model, loss, optimizer), train, [this] { return evaluate(model, loss, test); },
-                        options);
+    return gpunn::train(
+        supervised_step(model, loss, optimizer), train, [this] { return evaluate(model, loss, test); },
+        options);
   }
 };
 

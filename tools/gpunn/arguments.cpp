@@ -31,7 +31,8 @@ std::string table(const std::vector<HelpRow>& rows) {
   std::string out;
   for (const HelpRow& row : rows) {
     out += "  " + row.left;
-    out += row.left.size() > width ? "\n" + std::string(width + 4, ' ') : std::string(width - row.left.size() + 2, ' ');
+    out += row.left.size() > width ? "\n" + std::string(width + 4, ' ')
+                                   : std::string(width - row.left.size() + 2, ' ');
     out += row.right + "\n";
   }
   return out;
@@ -71,7 +72,8 @@ Arguments::~Arguments() = default;
 
 namespace {
 std::string left_of(std::string flags, const std::string& metavar) {
-  for (std::size_t at = flags.find(','); at != std::string::npos; at = flags.find(',', at + 2)) flags.insert(at + 1, " ");
+  for (std::size_t at = flags.find(','); at != std::string::npos; at = flags.find(',', at + 2))
+    flags.insert(at + 1, " ");
   return metavar.empty() ? flags : flags + " " + metavar;
 }
 }  // namespace
@@ -82,7 +84,8 @@ void Arguments::flag(const std::string& names, bool& out, const std::string& hel
   state_->options.push_back({left_of(names, ""), help});
 }
 
-void Arguments::option(const std::string& names, std::string& out, const std::string& metavar, const std::string& help) {
+void Arguments::option(const std::string& names, std::string& out, const std::string& metavar,
+                       const std::string& help) {
   state_->app.add_option(names, out);
   state_->note(names);
   state_->options.push_back({left_of(names, metavar), help});
@@ -128,7 +131,8 @@ void Arguments::footer(std::string text) { state_->footer = std::move(text); }
 bool Arguments::parse(Words arguments) {
   State& s = *state_;
   try {
-    s.app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes the last word first
+    s.app.parse(
+        std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes the last word first
   } catch (const CLI::ParseError& e) {
     throw UsageError(e.what());
   }
@@ -148,7 +152,8 @@ void Arguments::apply_settings() {
   for (SettingFlag& entry : state_->setting_flags) {
     if (entry.option->count() == 0) continue;
     try {
-      set_field(entry.field, std::holds_alternative<bool*>(entry.field.value) ? (entry.on ? "true" : "false") : entry.text);
+      set_field(entry.field, std::holds_alternative<bool*>(entry.field.value) ? (entry.on ? "true" : "false")
+                                                                              : entry.text);
     } catch (const InvalidArgument& e) {
       throw UsageError(e.what());
     }

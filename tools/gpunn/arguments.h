@@ -1,5 +1,6 @@
 #pragma once
-// Arguments of one command: parsing (CLI11 behind it), help that leads with examples, suggestions for mistypes.
+// Arguments of one command: parsing (CLI11 behind it), help that leads with examples, suggestions for
+// mistypes.
 #include <memory>
 #include <string>
 #include <string_view>
@@ -20,7 +21,8 @@ class Arguments {
 
   /// Flags are "--name" or "-n,--name". Variables are written by parse() and must outlive it.
   void flag(const std::string& names, bool& out, const std::string& help);
-  void option(const std::string& names, std::string& out, const std::string& metavar, const std::string& help);
+  void option(const std::string& names, std::string& out, const std::string& metavar,
+              const std::string& help);
   /// Positional arguments in order; those after the first missing one stay empty.
   void positional(const std::string& name, std::string& out, const std::string& help);
   /// A flag for each setting; the help shows the defaults.
@@ -30,8 +32,8 @@ class Arguments {
   /// A paragraph at the end of the help.
   void footer(std::string text);
 
-  /// Throws UsageError. False: help was asked for and printed. Settings given as flags are applied by apply_settings(),
-  /// so that a configuration file can come before them.
+  /// Throws UsageError. False: help was asked for and printed. Settings given as flags are applied by
+  /// apply_settings(), so that a configuration file can come before them.
   bool parse(Words arguments);
   /// Throws UsageError for values that a setting does not take.
   void apply_settings();

@@ -15,7 +15,10 @@ void list_json(const std::string& dir) {
     const DataPlace* found = nullptr;
     for (const DataPlace& place : places)
       if (!found && place.missing.empty()) found = &place;
-    json.begin_object().field("name", info.name).field("summary", info.summary).field("found", found != nullptr);
+    json.begin_object()
+        .field("name", info.name)
+        .field("summary", info.summary)
+        .field("found", found != nullptr);
     json.field("origin", found ? found->origin : "").field("folder", found ? found->folder : "");
     json.key("places").begin_array();
     for (const DataPlace& place : places)
@@ -34,13 +37,15 @@ void list_text(const std::string& dir) {
     print_line(std::string(info.name) + ": " + info.summary);
     bool found = false;
     for (const DataPlace& place : data_places(info, dir)) {
-      const std::string where = place.folder.empty() ? place.origin : place.folder + " (" + place.origin + ")";
+      const std::string where =
+          place.folder.empty() ? place.origin : place.folder + " (" + place.origin + ")";
       if (place.missing.empty()) {
         print_line((found ? "  also in " : "  found: ") + where);
         found = true;
       } else {
-        print_line("  not in " + where + ": lacks " + place.missing.front() +
-                   (place.missing.size() > 1 ? " and " + std::to_string(place.missing.size() - 1) + " more" : ""));
+        print_line(
+            "  not in " + where + ": lacks " + place.missing.front() +
+            (place.missing.size() > 1 ? " and " + std::to_string(place.missing.size() - 1) + " more" : ""));
       }
     }
     if (!found) print_line(std::string("  to get it: ") + info.hint);
@@ -52,7 +57,8 @@ void list_text(const std::string& dir) {
 int run_data(Words words) {
   Common common;
   std::string action, dir;
-  Arguments arguments("data list [options]", "Says which data sets were found where, and how to get those that were not.",
+  Arguments arguments("data list [options]",
+                      "Says which data sets were found where, and how to get those that were not.",
                       {"gpunn data list", "gpunn data list --data ~/datasets --json"});
   arguments.positional("action", action, "list");
   arguments.option("--data", dir, "DIR", "look in this folder only");

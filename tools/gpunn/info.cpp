@@ -1,6 +1,12 @@
 // gpunn info: version, build, devices, libraries.
+#include <dlfcn.h>
+
 #include <cstdio>
+#include <initializer_list>
 #include <vector>
+
+#include <hwy/highway.h>
+#include <zlib.h>
 
 #include "arguments.h"
 #include "gpunn/core/build_info.h"
@@ -13,7 +19,7 @@ namespace gpunn::tool {
 namespace {
 
 struct DeviceLine {
-  std::string name;      // "cuda:0"
+  std::string name;  // "cuda:0"
   DeviceInfo info;
   std::string problem{};  // why it cannot be used; empty when it can
 };
@@ -39,22 +45,65 @@ std::string gigabytes(std::size_t bytes) {
   return text;
 }
 
+struct Library {
+  std::string name, role, found;  // found: version or file; empty when it is not there
+};
+
+// Vendor libraries are opened on first use; here they are only looked for, under the names the loader tries.
+std::string find_library(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    void* handle = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+    if (!handle) continue;
+    ::dlclose(handle);
+    return name;
+  }
+  return "";
+}
+
+std::vector<Library> libraries() {
+  const std::string highway =
+      std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH);
+  std::vector<Library> out{
+      {"zlib", "compression", ::zlibVersion()},
+      {"highway", "SIMD on the CPU",
+       highway + ", up to " + hwy::TargetName(hwy::SupportedTargets() & -hwy::SupportedTargets())},
+      {"onednn", "matrix products on the CPU, optional", find_library({"libdnnl.so.3", "libdnnl.so.2"})}};
+  if (cuda_device_count() > 0) {
+    out.push_back({"cublaslt", "matrix products on a GPU, optional",
+                   find_library({"libcublasLt.so.13", "libcublasLt.so.12"})});
+    out.push_back({"cudnn", "convolution and attention on a GPU, optional", find_library({"libcudnn.so.9"})});
+  }
+  return out;
+}
+
 void print_json() {
   const BuildInfo& b = build_info();
   const RuntimeOptions& options = Runtime::current().options();
   JsonWriter json;
   json.begin_object().field("version", b.version).key("build").begin_object();
   json.field("commit", b.commit).field("compiler", b.compiler).field("cuda_compiler", b.cuda_compiler);
-  json.field("mode", b.mode).field("type", b.build_type).field("sanitizer", b.sanitizer).field("flags", b.flags);
+  json.field("mode", b.mode)
+      .field("type", b.build_type)
+      .field("sanitizer", b.sanitizer)
+      .field("flags", b.flags);
   json.end_object();
   json.field("threads", Runtime::current().pool().threads()).field("deterministic", options.deterministic);
   json.key("devices").begin_array();
   for (const DeviceLine& d : devices()) {
-    json.begin_object().field("device", d.name).field("name", d.info.name).field("memory_bytes", d.info.memory_bytes);
-    json.field("compute_capability", std::to_string(d.info.compute_major) + "." + std::to_string(d.info.compute_minor));
-    json.field("multiprocessors", d.info.multiprocessors).field("emulated", d.info.emulated).field("problem", d.problem);
+    json.begin_object()
+        .field("device", d.name)
+        .field("name", d.info.name)
+        .field("memory_bytes", d.info.memory_bytes);
+    json.field("compute_capability",
+               std::to_string(d.info.compute_major) + "." + std::to_string(d.info.compute_minor));
+    json.field("multiprocessors", d.info.multiprocessors)
+        .field("emulated", d.info.emulated)
+        .field("problem", d.problem);
     json.end_object();
   }
+  json.end_array().key("libraries").begin_array();
+  for (const Library& l : libraries())
+    json.begin_object().field("name", l.name).field("role", l.role).field("found", l.found).end_object();
   json.end_array().end_object();
   print_line(json.take());
 }
@@ -73,17 +122,21 @@ void print_text() {
     }
     std::string line = d.name + ": " + d.info.name + ", " + gigabytes(d.info.memory_bytes);
     if (d.info.compute_major > 0)
-      line += ", compute capability " + std::to_string(d.info.compute_major) + "." + std::to_string(d.info.compute_minor);
-    print_line(line + ", " + std::to_string(d.info.multiprocessors) + (d.name == "cpu" ? " cores" : " multiprocessors") +
-               (d.info.emulated ? " (emulated)" : ""));
+      line += ", compute capability " + std::to_string(d.info.compute_major) + "." +
+              std::to_string(d.info.compute_minor);
+    print_line(line + ", " + std::to_string(d.info.multiprocessors) +
+               (d.name == "cpu" ? " cores" : " multiprocessors") + (d.info.emulated ? " (emulated)" : ""));
   }
+  for (const Library& l : libraries())
+    print_line(l.name + ": " + (l.found.empty() ? "not found" : l.found) + " (" + l.role + ")");
 }
 
 }  // namespace
 
 int run_info(Words words) {
   Common common;
-  Arguments arguments("info [options]", "Prints version, build, devices and libraries.", {"gpunn info", "gpunn info --json"});
+  Arguments arguments("info [options]", "Prints version, build, devices and libraries.",
+                      {"gpunn info", "gpunn info --json"});
   arguments.common(common);
   if (!arguments.parse(words)) return kOk;
   common.json ? print_json() : print_text();

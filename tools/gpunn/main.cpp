@@ -55,8 +55,8 @@ bool wants_color(Words words) {
 }
 
 int fail(int code, const std::string& message) {
-  std::fprintf(stderr, "%sgpunn: error:%s %s\n", color_errors ? "\x1b[31m" : "", color_errors ? "\x1b[0m" : "",
-               message.c_str());
+  std::fprintf(stderr, "%sgpunn: error:%s %s\n", color_errors ? "\x1b[31m" : "",
+               color_errors ? "\x1b[0m" : "", message.c_str());
   return code;
 }
 
@@ -111,7 +111,8 @@ bool Common::colored() const {
   if (color != "auto") return color == "always";
   const char* no_color = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");
-  return ::isatty(STDERR_FILENO) == 1 && !(no_color && *no_color) && !(term && std::strcmp(term, "dumb") == 0);
+  return ::isatty(STDERR_FILENO) == 1 && !(no_color && *no_color) &&
+         !(term && std::strcmp(term, "dumb") == 0);
 }
 
 Device open_device(const std::string& text) {

@@ -28,7 +28,8 @@ Totals totals_of(const parity::Report& report) {
     t.skipped += row.skipped;
   }
   // An implementation that took no case at all has no failed case, and is a failure all the same.
-  for (const parity::Failure& failure : report.failures) t.failed += failure.kind == parity::FailureKind::never_run;
+  for (const parity::Failure& failure : report.failures)
+    t.failed += failure.kind == parity::FailureKind::never_run;
   return t;
 }
 
@@ -73,7 +74,10 @@ std::string to_json(const parity::Report& report, const Device& device) {
   json.begin_object().field("device", to_string(device)).field("cases", t.cases).field("failed", t.failed);
   json.key("ops").begin_array();
   for (const parity::Row& r : report.rows) {
-    json.begin_object().field("op", r.op).field("implementation", r.implementation).field("dtype", name_of(r.dtype));
+    json.begin_object()
+        .field("op", r.op)
+        .field("implementation", r.implementation)
+        .field("dtype", name_of(r.dtype));
     json.field("direction", r.direction).field("cases", r.cases).field("failed", r.failed);
     json.field("worst_error", r.worst_error).field("bound", r.bound).end_object();
   }
@@ -83,8 +87,8 @@ std::string to_json(const parity::Report& report, const Device& device) {
 std::string row_text(const parity::Row& r) {
   char text[200];
   std::snprintf(text, sizeof text, "%-4s %-16s %-9s %-9s %-5s %4d cases  %3d skipped  worst %.2e of %.2e",
-                r.failed ? "FAIL" : "ok", r.op.c_str(), r.direction.c_str(), r.implementation.c_str(), name_of(r.dtype),
-                r.cases, r.skipped, r.worst_error, r.bound);
+                r.failed ? "FAIL" : "ok", r.op.c_str(), r.direction.c_str(), r.implementation.c_str(),
+                name_of(r.dtype), r.cases, r.skipped, r.worst_error, r.bound);
   return text;
 }
 
@@ -94,7 +98,8 @@ int run_parity(Words words) {
   Common common;
   std::string device_text = "best", dtypes, html;
   parity::Options options;
-  Arguments arguments("parity [options]", "Compares every implementation of every op with its reference in double.",
+  Arguments arguments("parity [options]",
+                      "Compares every implementation of every op with its reference in double.",
                       {"gpunn parity --device cuda:0", "gpunn parity --op softmax --dtype f32,bf16",
                        "gpunn parity --device cuda:0 --html parity.html"});
   arguments.option("--op", options.op, "OP", "this op only");
@@ -117,11 +122,12 @@ int run_parity(Words words) {
     print_line(to_json(report, options.device));
   } else {
     for (const parity::Row& row : report.rows) print_line(row_text(row));
-    print_line(std::to_string(t.cases) + " cases on " + to_string(options.device) + ", " + std::to_string(t.failed) +
-               " failed");
+    print_line(std::to_string(t.cases) + " cases on " + to_string(options.device) + ", " +
+               std::to_string(t.failed) + " failed");
   }
   if (!common.quiet)
-    for (const parity::Failure& failure : report.failures) std::fprintf(stderr, "%s\n", failure.message.c_str());
+    for (const parity::Failure& failure : report.failures)
+      std::fprintf(stderr, "%s\n", failure.message.c_str());
   if (!html.empty()) write_html(html, report, options.device);
   return report.ok() ? kOk : kVerificationFailed;
 }

@@ -7,7 +7,8 @@ namespace gpunn::tool {
 
 int run_recipes(Words words) {
   Common common;
-  Arguments arguments("recipes [options]", "Lists the recipes: their model, data and the figure each must reach.",
+  Arguments arguments("recipes [options]",
+                      "Lists the recipes: their model, data and the figure each must reach.",
                       {"gpunn recipes", "gpunn recipes --json"});
   arguments.common(common);
   if (!arguments.parse(words)) return kOk;

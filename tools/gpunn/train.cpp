@@ -34,15 +34,17 @@ void print_result(const RecipeResult& r) {
     const bool fraction = name.size() > 8 && name.compare(name.size() - 8, 8, "accuracy") == 0;
     std::string label = name;
     std::replace(label.begin(), label.end(), '_', ' ');
-    std::snprintf(text, sizeof text, fraction ? "%s: %.2f %%" : "%s: %g", label.c_str(), fraction ? 100 * value : value);
+    std::snprintf(text, sizeof text, fraction ? "%s: %.2f %%" : "%s: %g", label.c_str(),
+                  fraction ? 100 * value : value);
     print_line(text);
   }
   if (r.test_loss) {
     std::snprintf(text, sizeof text, "test loss: %.4f", *r.test_loss);
     print_line(text);
   }
-  std::snprintf(text, sizeof text, "train loss: %.4f after %lld steps in %.1f s (%.0f steps/s) on %s", r.train_loss,
-                static_cast<long long>(r.steps), r.seconds, r.steps_per_second, r.device.c_str());
+  std::snprintf(text, sizeof text, "train loss: %.4f after %lld steps in %.1f s (%.0f steps/s) on %s",
+                r.train_loss, static_cast<long long>(r.steps), r.seconds, r.steps_per_second,
+                r.device.c_str());
   print_line(text);
   print_line("figure: " + r.figure + (r.reached ? " (reached by this run)" : " (not reached by this run)"));
   print_line("report: " + r.report);
@@ -84,7 +86,8 @@ int train(const Recipe& recipe, RunSettings& settings, bool resume, const Common
     print_result(result);
   }
   if (result.stopped && interrupt_signal() != 0) {
-    if (!common.quiet) std::fprintf(stderr, "stopped by signal %d; what there is was written\n", interrupt_signal());
+    if (!common.quiet)
+      std::fprintf(stderr, "stopped by signal %d; what there is was written\n", interrupt_signal());
     return kSignal + interrupt_signal();
   }
   return kOk;
@@ -100,8 +103,8 @@ int run_train(Words words) {
   std::string wanted, config;
   bool print_config = false, resume = false;
   Arguments arguments("train " + name + " [options]",
-                      recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary + ".\nMust reach: " +
-                                   recipe->figure
+                      recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary +
+                                   ".\nMust reach: " + recipe->figure
                              : "Runs a recipe: trains, evaluates, writes a run folder with a report.",
                       {"gpunn train " + (recipe ? name : "fashion-mlp"),
                        "gpunn train " + (recipe ? name : "mnist-mlp") + " --device cpu --threads 1 --seed 3",
@@ -109,14 +112,16 @@ int run_train(Words words) {
   arguments.positional("name", wanted, "recipe; `gpunn recipes` lists them");
   arguments.option("--config", config, "FILE", "settings from a JSON file; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
-  if (recipe && recipe->resumes) arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
+  if (recipe && recipe->resumes)
+    arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
   arguments.settings(*settings, "Settings");
   arguments.common(common);
   if (!recipe) arguments.footer(recipe_list());
 
   if (!recipe) {
     // A mistyped recipe is the likelier mistake than an option that only another recipe has.
-    const auto first = std::find_if(words.begin(), words.end(), [](const std::string& w) { return w[0] != '-'; });
+    const auto first =
+        std::find_if(words.begin(), words.end(), [](const std::string& w) { return w[0] != '-'; });
     if (first != words.end()) {
       try {
         find_recipe(*first);
@@ -130,7 +135,8 @@ int run_train(Words words) {
   if (wanted != recipe->name) throw UsageError("expected the recipe first, got '" + wanted + "'");
 
   arguments.apply_settings();  // for --run-dir, and to refuse bad values before any file is read
-  if (resume && settings->run_dir.empty()) throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
+  if (resume && settings->run_dir.empty())
+    throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
   if (resume) read_saved_settings(*settings, std::string(settings->run_dir));
   if (!config.empty()) read_settings(*settings, JsonValue::read(config));
   arguments.apply_settings();

@@ -19,7 +19,8 @@ struct ClassifierData {
 };
 
 /// Images of a data set of MNIST's form, from where `settings.data` and the usual places say.
-ClassifierData load_images(const char* data_set, std::vector<std::string> classes, const RunSettings& settings);
+ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
+                           const RunSettings& settings);
 
 /// Names of ten digits.
 std::vector<std::string> digit_names();
@@ -30,7 +31,8 @@ struct ClassifierRun {
   SgdSettings& settings;
   bool shuffle = true;
   std::int64_t evaluate_every = 1;
-  /// Does the result reach the recipe's figure? Called with losses and metrics filled in ("test_accuracy", a fraction).
+  /// Does the result reach the recipe's figure? Called with losses and metrics filled in ("test_accuracy", a
+  /// fraction).
   std::function<bool(const RecipeResult&, double test_accuracy)> reached;
 };
 

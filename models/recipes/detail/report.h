@@ -5,8 +5,8 @@
 
 namespace gpunn::detail {
 
-/// Writes report.html into the run folder: figures, loss curves, test pictures with class probabilities, settings,
-/// environment.
+/// Writes report.html into the run folder: figures, loss curves, test pictures with class probabilities,
+/// settings, environment.
 void write_classifier_report(RecipeContext& context, const ClassifierRun& run, const TrainResult& trained,
                              const RecipeResult& result);
 

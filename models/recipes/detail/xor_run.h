@@ -27,7 +27,7 @@ enum class XorInit : std::uint8_t { uniform, small, xavier, he };
 
 /// A network with its training settings.
 struct XorSystem {
-  const char* key;    // "a"
+  const char* key;  // "a"
   const char* title;
   std::int64_t neurons;
   XorInit init;
@@ -61,7 +61,7 @@ struct XorSummary {
   std::vector<XorRun> shown{};  // one, or none when nothing was run
 };
 
-void write_xor_report(RecipeContext& context, std::vector<XorSummary>& systems, const std::vector<XorSummary>& study,
-                      const RecipeResult& result);
+void write_xor_report(RecipeContext& context, std::vector<XorSummary>& systems,
+                      const std::vector<XorSummary>& study, const RecipeResult& result);
 
 }  // namespace gpunn::detail

@@ -221,7 +221,8 @@ void CachingAllocator::deallocate(void* pointer, std::size_t, RawStream stream) 
   ++stats_.deallocations;
   stats_.live_bytes -= piece.bytes;
   // A piece borrowed from another stream's slab goes back there, where nobody waits for this stream.
-  if (piece.slab && piece.slab->stream != stream) piece.users.push_back(stream);
+  // Pinned memory is written by the host, which follows no stream: there even the own stream must have finished.
+  if (options_.host || (piece.slab && piece.slab->stream != stream)) piece.users.push_back(stream);
   piece.stream = stream;
   if (piece.users.empty()) {
     finish(piece);

@@ -21,7 +21,8 @@ struct MemoryStats {
 };
 
 /// Hands out memory whose use is ordered by streams: a block returned on a stream may be handed out again on that stream
-/// at once, and on another one only after the work that used it. Thread-safe.
+/// at once, and on another one only after the work that used it. Pinned memory is handed out again only when all work
+/// that used it has finished, since the host may write to it at once. Thread-safe.
 class GPUNN_API MemoryResource {
  public:
   virtual ~MemoryResource();

@@ -341,6 +341,26 @@ TEST_F(CachingAllocatorTest, AnotherStreamWaitsForTheUser) {
   }
 }
 
+TEST_F(CachingAllocatorTest, PinnedMemoryWaitsForItsOwnStream) {
+  auto resource = make_caching_allocator(device_, {.limit_bytes = 0, .host = true});
+  for (std::size_t bytes : {std::size_t{300}, 5 * kMiB}) {
+    void* p = resource->allocate(bytes, a_);
+    bool copied = false;
+    for (int i = 0; i < 5; ++i) device_.enqueue(a_, [] {});
+    device_.enqueue(a_, [&] { copied = true; });
+    resource->deallocate(p, bytes, a_);
+    void* q = resource->allocate(bytes, a_);
+    EXPECT_FALSE(copied);
+    EXPECT_NE(q, p) << "the host would write over what the copy has yet to read";
+    resource->deallocate(q, bytes, a_);
+    device_.synchronize_device();
+    void* r = resource->allocate(bytes, a_);
+    EXPECT_TRUE(r == p || r == q);
+    resource->deallocate(r, bytes, a_);
+    device_.synchronize_device();
+  }
+}
+
 TEST_F(CachingAllocatorTest, AnIdleStreamsBlockIsBorrowed) {
   auto resource = make_caching_allocator(device_);
   void* p = resource->allocate(2 * kMiB, a_);

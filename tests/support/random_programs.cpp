@@ -18,10 +18,12 @@ std::uint32_t mix(std::uint32_t a, std::uint32_t b) {
 
 // Every written value becomes a hash of what it was, of all values read, and of the operation's number.
 struct RandomProgram::Kernel {
-  std::uint32_t number;
+  std::uint32_t number = 0;
+  std::uint32_t* clears = nullptr;
   std::vector<std::uint32_t*> reads, writes;
 
   void run() const {
+    if (clears) std::fill_n(clears, kValues, 0u);
     std::uint32_t seed = number;
     for (const std::uint32_t* r : reads)
       for (int i = 0; i < kValues; ++i) seed = mix(seed, r[i]);
@@ -52,10 +54,13 @@ void RandomProgram::fresh(Slot& slot) {
   StreamScope scope(streams_[random_() % streams_.size()]);
   slot.storage = Storage::allocate(context_, kValues * sizeof(std::uint32_t), Storage::Place::pinned_host);
   // The first operation on it clears it, on the stream it belongs to.
+  auto kernel = std::make_unique<Kernel>();
+  kernel->clears = static_cast<std::uint32_t*>(slot.storage->data());
   const std::array<Storage*, 1> writes{slot.storage.get()};
   Scheduler::Issue issue(context_.scheduler(), context_.current_stream(), {}, writes);
-  context_.api().fill_bytes(slot.storage->data(), 0, slot.storage->bytes(), context_.current_stream());
+  context_.api().host_callback(context_.current_stream(), &Kernel::call, kernel.get());
   issue.commit();
+  kernels_.push_back(std::move(kernel));
 }
 
 std::vector<std::size_t> RandomProgram::pick(std::size_t at_most, bool at_least_one) {

@@ -41,7 +41,7 @@ class Stream {
  public:
   Stream(int device, bool blocking, unsigned number) : device_(device), blocking_(blocking), number_(number) {}
   static std::shared_ptr<Stream> start(int device, bool blocking);
-  void push(std::function<void()> operation);
+  void push(std::function<void()> operation) { push(std::move(operation), false); }
   // Completes when everything pushed so far has run.
   std::shared_ptr<Completion> marker();
   bool idle();
@@ -53,8 +53,10 @@ class Stream {
  private:
   struct Operation {
     std::function<void()> run;
+    bool marker;  // does nothing but say that all before it is done
     char edge = 0;
   };
+  void push(std::function<void()> operation, bool marker);
   void serve();
   void delay(std::uint64_t& dice) const;
 

@@ -79,7 +79,8 @@ cudaError_t launch(LaunchRequest request) {
     work = std::make_shared<KernelWork>(
         KernelWork{std::move(request), name, serial, stream->device(), stream->number() % kColours});
   }
-  stream->push([work] { run_kernel(*work); });
+  // Moved, not shared: the arguments are destroyed in the stream, whichever side is faster.
+  stream->push([work = std::move(work)] { run_kernel(*work); });
   return finish(cudaSuccess);
 }
 

@@ -47,11 +47,11 @@ std::shared_ptr<Stream> Stream::start(int device, bool blocking) {
   return stream;
 }
 
-void Stream::push(std::function<void()> run) {
+void Stream::push(std::function<void()> run, bool marker) {
   Operation* operation = nullptr;
   {
     const TsanQuiet quiet;
-    operation = new Operation{std::move(run)};
+    operation = new Operation{std::move(run), marker};
   }
   edge_release(&operation->edge);  // what the host did before: the only order that enqueueing creates
   const TsanQuiet quiet;
@@ -80,7 +80,7 @@ void Stream::serve() {
       if (queue_.empty()) return;
       operation = queue_.front();
       queue_.pop_front();
-      running_ = true;
+      running_ = !operation->marker;
     }
     edge_acquire(&operation->edge);
     delay(dice);
@@ -99,7 +99,7 @@ std::shared_ptr<Completion> Stream::marker() {
     const TsanQuiet quiet;
     completion = std::make_shared<Completion>();
   }
-  push([completion] { completion->complete(); });
+  push([completion] { completion->complete(); }, true);
   return completion;
 }
 

@@ -15,18 +15,5 @@ build=${GPUNN_BUILD_DIR:-build/release}
 cmake --preset release -B "$build" -DGPUNN_CUDA=$cuda >&2
 cmake --build "$build" --target gpunn_tool >&2
 
-result=$(mktemp)
-trap 'rm -f "$result"' EXIT
-"$build/bin/gpunn" train fashion-mlp --json "$@" >"$result"
-
-python3 - "$result" <<'PYTHON'
-import json
-import sys
-
-result = json.load(open(sys.argv[1], encoding="utf-8"))
-accuracy = next(value for name, value in result["metrics"].items() if "accuracy" in name)
-print(f"test accuracy: {100 * accuracy:.2f} %  (test loss {result['test_loss']:.4f}, {result['device']}, "
-      f"{result['seconds']:.1f} s, {result['steps_per_second']:.0f} steps/s)")
-print(f"figure:        {result['figure']}: {'reached' if result['reached'] else 'not reached'}")
-print(f"report:        {result['report']}")
-PYTHON
+# Progress goes to stderr; the last lines on stdout are test accuracy, figure and the report's path.
+"$build/bin/gpunn" train fashion-mlp "$@"

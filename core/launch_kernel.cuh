@@ -19,9 +19,10 @@ struct LaunchConfig {
 
 inline constexpr size_t kDefaultSharedLimit = 48 * 1024;  // above it a kernel must opt in
 
-// Starts `kernel` on `config.stream`. Arguments are converted to the parameter types and copied before the call
-// returns. `name` appears in the emulator's reports. Returns what the launch itself reports (bad configuration, an
-// earlier sticky error); what happens while the kernel runs shows at the next synchronisation.
+// Starts `kernel` on `config.stream`. Arguments are converted to the parameter types and copied before the
+// call returns. `name` appears in the emulator's reports. Returns what the launch itself reports (bad
+// configuration, an earlier sticky error); what happens while the kernel runs shows at the next
+// synchronisation.
 template <class... P, class... A>
 cudaError_t launch_kernel(const char* name, void (*kernel)(P...), const LaunchConfig& config, A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "a kernel is launched with exactly its parameters");

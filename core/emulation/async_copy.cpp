@@ -23,7 +23,8 @@ void finish_copies(Fiber& fiber, std::size_t count, std::size_t groups) {
   for (std::size_t i = 0; i < count; ++i) finish_copy(fiber.copies[i]);
   const TsanQuiet quiet;
   fiber.copies.erase(fiber.copies.begin(), fiber.copies.begin() + static_cast<std::ptrdiff_t>(count));
-  fiber.copy_groups.erase(fiber.copy_groups.begin(), fiber.copy_groups.begin() + static_cast<std::ptrdiff_t>(groups));
+  fiber.copy_groups.erase(fiber.copy_groups.begin(),
+                          fiber.copy_groups.begin() + static_cast<std::ptrdiff_t>(groups));
   for (std::size_t& end : fiber.copy_groups) end -= count;
 }
 

@@ -58,9 +58,12 @@ int sync_threads_vote(Vote kind, bool predicate) {
   if (barrier.arrived + 1 == worker.threads) barrier.vote_result = barrier.votes;
   wait_at(barrier, worker.threads, Wait::barrier);
   switch (kind) {
-    case Vote::count: return static_cast<int>(barrier.vote_result);
-    case Vote::all: return barrier.vote_result == worker.threads;
-    default: return barrier.vote_result != 0;
+    case Vote::count:
+      return static_cast<int>(barrier.vote_result);
+    case Vote::all:
+      return barrier.vote_result == worker.threads;
+    default:
+      return barrier.vote_result != 0;
   }
 }
 

@@ -105,7 +105,8 @@ void bulk_copy_to_shared(void* shared, const void* global, std::uint32_t bytes, 
 
 void tma_load(void* shared, const TensorMap& map, const int* coordinates, std::uint64_t* barrier) {
   Worker& worker = *context.worker;
-  if (map.rank == 0 || map.rank > 5 || map.element_bytes == 0) worker.fail("TMA load through an invalid tensor map");
+  if (map.rank == 0 || map.rank > 5 || map.element_bytes == 0)
+    worker.fail("TMA load through an invalid tensor map");
   std::uint32_t bytes = map.element_bytes;
   BulkCopy copy{shared, nullptr, 0, barrier, map, {}};
   for (std::uint32_t d = 0; d < map.rank; ++d) {

@@ -1,3 +1,6 @@
+// Settings from the environment. A value that makes no sense is reported and the default stays, so that a
+// typing error in a variable never stops a program.
+
 #include "gpunn/core/emulation/config.h"
 
 #include <charconv>
@@ -13,6 +16,7 @@
 namespace gpunn::emu {
 namespace {
 
+// A setting's spelling in the environment.
 template <class Value>
 struct Word {
   const char* text;
@@ -43,10 +47,13 @@ Config from_environment() {
                                                   {"reverse", Schedule::reverse},
                                                   {"random", Schedule::random},
                                                   {"pct", Schedule::pct}};
-  static constexpr Word<Async> kAsyncs[] = {{"late", Async::late}, {"early", Async::early}, {"random", Async::random}};
+  static constexpr Word<Async> kAsyncs[] = {
+      {"late", Async::late}, {"early", Async::early}, {"random", Async::random}};
   Config c;
   const unsigned cores = std::thread::hardware_concurrency();
-  c.threads = cores < 2 ? 2 : cores > 4 ? 4 : static_cast<int>(cores);  // two at least, so that blocks can collide
+  c.threads = cores < 2   ? 2
+              : cores > 4 ? 4
+                          : static_cast<int>(cores);  // two at least, so that blocks can collide
   if (kAsan || kTsan) c.stack_kib = 256;
   read_word("GPUNN_EMU_SCHEDULE", kSchedules, c.schedule);
   read_word("GPUNN_EMU_ASYNC", kAsyncs, c.async);
@@ -67,13 +74,15 @@ Config& settings() {
 
 }  // namespace
 
-std::int64_t environment_number(const char* name, std::int64_t low, std::int64_t high, std::int64_t fallback) {
+std::int64_t environment_number(const char* name, std::int64_t low, std::int64_t high,
+                                std::int64_t fallback) {
   const char* value = std::getenv(name);
   if (value == nullptr) return fallback;
   const std::string_view text(value);
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size() && number >= low && number <= high) return number;
+  if (error == std::errc() && end == text.data() + text.size() && number >= low && number <= high)
+    return number;
   complain(name, value, "a number from " + std::to_string(low) + " to " + std::to_string(high));
   return fallback;
 }

@@ -1,5 +1,6 @@
 #pragma once
-// What a kernel body may name, for the emulated build: qualifiers, built-in variables, barriers, votes, shuffles.
+// What a kernel body may name, for the emulated build: qualifiers, built-in variables, barriers, votes,
+// shuffles.
 
 #include <cassert>
 #include <cstdio>
@@ -57,7 +58,9 @@ inline T shuffle_value(unsigned mask, T value, Shuffle kind, int argument, int w
 inline constexpr int warpSize = 32;
 
 inline void __syncthreads() { gpunn::emu::sync_threads(); }
-inline int __syncthreads_count(int p) { return gpunn::emu::sync_threads_vote(gpunn::emu::Vote::count, p != 0); }
+inline int __syncthreads_count(int p) {
+  return gpunn::emu::sync_threads_vote(gpunn::emu::Vote::count, p != 0);
+}
 inline int __syncthreads_and(int p) { return gpunn::emu::sync_threads_vote(gpunn::emu::Vote::all, p != 0); }
 inline int __syncthreads_or(int p) { return gpunn::emu::sync_threads_vote(gpunn::emu::Vote::any, p != 0); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { gpunn::emu::sync_warp(mask); }

@@ -1,5 +1,6 @@
 #pragma once
-// CUDA's atomic functions for the emulated build: relaxed, visible to blocks on other OS threads, no ordering.
+// CUDA's atomic functions for the emulated build: relaxed, visible to blocks on other OS threads, no
+// ordering.
 
 #include <atomic>
 
@@ -22,13 +23,13 @@ inline T atomic_compare_and_swap(T* address, T compare, T value) {
 
 }  // namespace gpunn::emu
 
-#define GPUNN_EMU_ATOMIC(T, NAME, EXPRESSION) \
-  inline T NAME(T* address, T value) {        \
+#define GPUNN_EMU_ATOMIC(T, NAME, EXPRESSION)                                              \
+  inline T NAME(T* address, T value) {                                                     \
     return gpunn::emu::atomic_update(address, [value](T old) -> T { return EXPRESSION; }); \
   }
-#define GPUNN_EMU_ATOMIC_INTEGERS(NAME, EXPRESSION)      \
-  GPUNN_EMU_ATOMIC(int, NAME, EXPRESSION)                \
-  GPUNN_EMU_ATOMIC(unsigned, NAME, EXPRESSION)           \
+#define GPUNN_EMU_ATOMIC_INTEGERS(NAME, EXPRESSION) \
+  GPUNN_EMU_ATOMIC(int, NAME, EXPRESSION)           \
+  GPUNN_EMU_ATOMIC(unsigned, NAME, EXPRESSION)      \
   GPUNN_EMU_ATOMIC(unsigned long long, NAME, EXPRESSION)
 
 GPUNN_EMU_ATOMIC_INTEGERS(atomicAdd, old + value)
@@ -40,7 +41,7 @@ GPUNN_EMU_ATOMIC_INTEGERS(atomicMin, old < value ? old : value)
 GPUNN_EMU_ATOMIC(long long, atomicMin, old < value ? old : value)
 GPUNN_EMU_ATOMIC_INTEGERS(atomicMax, old > value ? old : value)
 GPUNN_EMU_ATOMIC(long long, atomicMax, old > value ? old : value)
-GPUNN_EMU_ATOMIC_INTEGERS(atomicAnd, old & value)
+GPUNN_EMU_ATOMIC_INTEGERS(atomicAnd, old& value)
 GPUNN_EMU_ATOMIC_INTEGERS(atomicOr, old | value)
 GPUNN_EMU_ATOMIC_INTEGERS(atomicXor, old ^ value)
 GPUNN_EMU_ATOMIC_INTEGERS(atomicExch, (static_cast<void>(old), value))
@@ -57,6 +58,7 @@ inline int atomicCAS(int* address, int compare, int value) {
 inline unsigned atomicCAS(unsigned* address, unsigned compare, unsigned value) {
   return gpunn::emu::atomic_compare_and_swap(address, compare, value);
 }
-inline unsigned long long atomicCAS(unsigned long long* address, unsigned long long compare, unsigned long long value) {
+inline unsigned long long atomicCAS(unsigned long long* address, unsigned long long compare,
+                                    unsigned long long value) {
   return gpunn::emu::atomic_compare_and_swap(address, compare, value);
 }

@@ -1,6 +1,6 @@
 #pragma once
-// CUDA's mathematical and bit intrinsics for the emulated build. Accuracy is the host library's: the fast variants
-// are at least as exact here as on a GPU, so tests of them need tolerances, never bit equality.
+// CUDA's mathematical and bit intrinsics for the emulated build. Accuracy is the host library's: the fast
+// variants are at least as exact here as on a GPU, so tests of them need tolerances, never bit equality.
 
 #include <bit>
 #include <chrono>
@@ -77,7 +77,9 @@ inline int __popcll(unsigned long long x) { return std::popcount(x); }
 inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
 inline int __clzll(long long x) { return std::countl_zero(static_cast<unsigned long long>(x)); }
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
-inline int __ffsll(long long x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned long long>(x)) + 1; }
+inline int __ffsll(long long x) {
+  return x == 0 ? 0 : std::countr_zero(static_cast<unsigned long long>(x)) + 1;
+}
 inline unsigned __brev(unsigned x) {
   unsigned reversed = 0;
   for (int bit = 0; bit < 32; ++bit) reversed |= ((x >> bit) & 1u) << (31 - bit);
@@ -100,17 +102,29 @@ inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
 
 // Cache hints mean nothing here.
 template <class T>
-inline T __ldg(const T* p) { return *p; }
+inline T __ldg(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldcs(const T* p) { return *p; }
+inline T __ldcs(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldcg(const T* p) { return *p; }
+inline T __ldcg(const T* p) {
+  return *p;
+}
 template <class T>
-inline T __ldca(const T* p) { return *p; }
+inline T __ldca(const T* p) {
+  return *p;
+}
 template <class T>
-inline void __stcs(T* p, T value) { *p = value; }
+inline void __stcs(T* p, T value) {
+  *p = value;
+}
 template <class T>
-inline void __stcg(T* p, T value) { *p = value; }
+inline void __stcg(T* p, T value) {
+  *p = value;
+}
 
 inline long long clock64() {
   return static_cast<long long>(std::chrono::steady_clock::now().time_since_epoch().count());

@@ -1,6 +1,6 @@
 #pragma once
-// Copy engine and tensor core are agents of their own to the race detector. They see a thread's plain stores only up to
-// that thread's fence.proxy.async, which is what finds a missing one.
+// Copy engine and tensor core are agents of their own to the race detector. They see a thread's plain stores
+// only up to that thread's fence.proxy.async, which is what finds a missing one.
 
 #include "gpunn/core/emulation/worker.h"
 

@@ -28,7 +28,8 @@ GPUNN_EMU_API bool next_thread_slow();
 // After a CUDA thread ended: true if this fiber was given another one.
 inline bool next_thread() {
   Context& c = context;
-  if (!c.fast || c.thread.linear == c.last) [[unlikely]] return next_thread_slow();
+  if (!c.fast || c.thread.linear == c.last) [[unlikely]]
+    return next_thread_slow();
   ++c.thread.linear;
   if (++c.thread.x == c.block_dim.x) [[unlikely]] {
     c.thread.x = 0;

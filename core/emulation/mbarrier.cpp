@@ -23,8 +23,8 @@ Word load(const std::uint64_t* barrier) {
 }
 
 void store(std::uint64_t* barrier, Word word) {
-  *barrier = word.pending | word.expected << 20 | (word.transactions & kTransactionMask) << 40 | word.phase << 61 |
-             kMark << 62;
+  *barrier = word.pending | word.expected << 20 | (word.transactions & kTransactionMask) << 40 |
+             word.phase << 61 | kMark << 62;
 }
 
 // Ends the phase if nothing is missing, and wakes those who wait for it.

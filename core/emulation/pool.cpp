@@ -19,8 +19,8 @@ Pool& pool() {
   return *instance;
 }
 
-// The next launch to help with, or null if this thread is one too many now. Takes the oldest, so that the blocks of
-// one launch finish together; under random schedules any.
+// The next launch to help with, or null if this thread is one too many now. Takes the oldest, so that the
+// blocks of one launch finish together; under random schedules any.
 Launch* choose(Pool& p, int index, std::uint64_t& dice) {
   if (p.active.empty() || index >= config().threads) return nullptr;
   dice = dice * 6364136223846793005u + 1442695040888963407u;

@@ -18,8 +18,8 @@ LastReport& newest() {
 }
 
 constexpr std::array<const char*, static_cast<std::size_t>(Wait::count)> kWaitName = {
-    "nothing", "__syncthreads", "a warp operation", "a named barrier", "an mbarrier", "a warpgroup operation",
-    "its next turn (spinning)"};
+    "nothing",     "__syncthreads",         "a warp operation",        "a named barrier",
+    "an mbarrier", "a warpgroup operation", "its next turn (spinning)"};
 
 std::string coordinates(uint3 v) {
   return "(" + std::to_string(v.x) + "," + std::to_string(v.y) + "," + std::to_string(v.z) + ")";
@@ -46,8 +46,8 @@ void Worker::report(const std::string& what) {
   std::string text;
   {
     const TsanQuiet quiet;
-    text = "gpunn emulation: " + what + "\n  kernel " + launch->name + ", block " + coordinates(context.block) +
-           ", thread " + coordinates(context.thread) + "\n";
+    text = "gpunn emulation: " + what + "\n  kernel " + launch->name + ", block " +
+           coordinates(context.block) + ", thread " + coordinates(context.thread) + "\n";
     std::array<unsigned, static_cast<std::size_t>(Wait::count)> count{}, first{};
     for (unsigned i = 0; i < threads; ++i) {
       if (thread[i] == nullptr || !thread[i]->busy || reason[i] == Wait::none) continue;

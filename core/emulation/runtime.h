@@ -39,7 +39,8 @@ class Completion {
 // A queue of closures with an OS thread of its own.
 class Stream {
  public:
-  Stream(int device, bool blocking, unsigned number) : device_(device), blocking_(blocking), number_(number) {}
+  Stream(int device, bool blocking, unsigned number)
+      : device_(device), blocking_(blocking), number_(number) {}
   static std::shared_ptr<Stream> start(int device, bool blocking);
   void push(std::function<void()> operation) { push(std::move(operation), false); }
   // Completes when everything pushed so far has run.
@@ -95,7 +96,8 @@ struct State {
   std::size_t memory_bytes;  // of each device
   std::array<Device, kMaxDevices> devices;
   std::map<std::uintptr_t, Allocation> allocations;
-  std::unordered_map<std::uintptr_t, std::shared_ptr<Stream>> streams;  // by handle, which is never used again
+  std::unordered_map<std::uintptr_t, std::shared_ptr<Stream>>
+      streams;  // by handle, which is never used again
   std::unordered_map<std::uintptr_t, std::shared_ptr<Event>> events;
   std::unordered_map<const void*, int> shared_limits;  // kernels that opted in to more dynamic shared memory
   std::uintptr_t newest_handle = 0x1000;
@@ -110,8 +112,8 @@ struct State {
 };
 State& state();
 
-// Errors (runtime_error.cpp). begin() is the first thing a call does: it refuses calls from host functions, returns a
-// sticky error and injected failures. finish() records a result as this thread's last error.
+// Errors (runtime_error.cpp). begin() is the first thing a call does: it refuses calls from host functions,
+// returns a sticky error and injected failures. finish() records a result as this thread's last error.
 cudaError_t begin(Call kind);
 cudaError_t begin();
 cudaError_t finish(cudaError_t error);

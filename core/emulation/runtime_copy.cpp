@@ -74,7 +74,8 @@ std::function<void()> guarded(const Stream& stream, Function function) {
 
 using namespace gpunn::emu;
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
   const cudaError_t error = begin(Call::memcpy);
   if (error != cudaSuccess) return error;
   const auto target = find_stream(stream);
@@ -112,7 +113,8 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
   if (wrong != cudaSuccess) return finish(wrong);
   target->push(guarded(*target, [=] {
     for (size_t row = 0; row < height; ++row)
-      copy_bytes(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+      copy_bytes(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                 width);
   }));
   return finish(cudaSuccess);
 }

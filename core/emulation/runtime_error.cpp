@@ -10,12 +10,14 @@ namespace {
 
 thread_local cudaError_t last_error = cudaSuccess;
 
+// Names and texts are CUDA's, so that messages read the same on a GPU.
 struct ErrorText {
   cudaError_t code;
   const char* name;
   const char* text;
 };
-#define GPUNN_EMU_ERROR(name, text) {name, #name, text}
+#define GPUNN_EMU_ERROR(name, text) \
+  { name, #name, text }
 constexpr ErrorText kErrors[] = {
     GPUNN_EMU_ERROR(cudaSuccess, "no error"),
     GPUNN_EMU_ERROR(cudaErrorInvalidValue, "invalid argument"),
@@ -59,17 +61,18 @@ cudaError_t injected(Call kind) {
   const TsanQuiet quiet;
   State& s = state();
   const std::lock_guard lock(s.mutex);
-  for (auto it = s.injections.begin(); it != s.injections.end(); ++it) {
-    if (it->kind != kind || --it->left > 0) continue;
-    const cudaError_t code = it->code;
-    s.injections.erase(it);
-    return code;
-  }
-  return cudaSuccess;
+  cudaError_t due = cudaSuccess;
+  std::erase_if(s.injections, [&](State::Injection& injection) {
+    if (injection.kind != kind || --injection.left > 0) return false;
+    due = injection.code;
+    return true;
+  });
+  return due;
 }
 
 }  // namespace
 
+// Set while a stream runs a cudaLaunchHostFunc function.
 thread_local bool in_host_function = false;
 
 State& state() {
@@ -77,7 +80,8 @@ State& state() {
     const TsanQuiet quiet;
     auto* s = new State;
     s->device_count = static_cast<int>(environment_number("GPUNN_EMU_DEVICES", 0, kMaxDevices, 1));
-    s->memory_bytes = static_cast<std::size_t>(environment_number("GPUNN_EMU_MEMORY_MB", 1, 1 << 24, 8192)) << 20;
+    s->memory_bytes = static_cast<std::size_t>(environment_number("GPUNN_EMU_MEMORY_MB", 1, 1 << 24, 8192))
+                      << 20;
     return s;
   }();
   return *instance;
@@ -88,12 +92,15 @@ bool is_sticky(cudaError_t error) {
          (error >= cudaErrorAssert && error <= cudaErrorLaunchFailure);
 }
 
-void set_sticky(int device, cudaError_t error) { state().devices[static_cast<std::size_t>(device)].sticky = error; }
+void set_sticky(int device, cudaError_t error) {
+  state().devices[static_cast<std::size_t>(device)].sticky = error;
+}
 
 cudaError_t sticky_error(int device) {
   return static_cast<cudaError_t>(state().devices[static_cast<std::size_t>(device)].sticky.load());
 }
 
+// Any call may return an error that an earlier kernel left, as in CUDA.
 cudaError_t finish(cudaError_t error) {
   if (error == cudaSuccess) error = sticky_error(current_device());
   if (error != cudaSuccess) last_error = error;
@@ -123,6 +130,7 @@ void fail_at(Call kind, long n, cudaError code) {
 
 void reset_device() {
   State& s = state();
+  // First the work: what is still queued could fail and set the error again.
   for (int device = 0; device < s.device_count; ++device) synchronize_device(device);
   for (Device& device : s.devices) device.sticky = cudaSuccess;
   last_error = cudaSuccess;

@@ -14,6 +14,7 @@ std::shared_ptr<Event> find_event(cudaEvent_t handle) {
 
 namespace {
 
+// What a wait for this event means now; a later recording does not change a wait that was issued before it.
 std::shared_ptr<Completion> newest_recording(const Event& event) {
   const TsanQuiet quiet;
   const std::lock_guard lock(state().mutex);
@@ -94,6 +95,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   if (error != cudaSuccess) return error;
   const auto first = find_event(start), second = find_event(end);
   if (milliseconds == nullptr) return finish(cudaErrorInvalidValue);
+  // The order of these checks is CUDA's: handles, then whether they were recorded, then whether they are
+  // done.
   if (first == nullptr || second == nullptr || !first->timed || !second->timed)
     return finish(cudaErrorInvalidResourceHandle);
   const auto from = newest_recording(*first), to = newest_recording(*second);

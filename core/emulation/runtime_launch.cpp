@@ -12,8 +12,9 @@ constexpr int kDefaultSharedLimit = 48 << 10;
 
 bool valid_shape(dim3 grid, dim3 block) {
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-  return threads > 0 && threads <= kMaxThreads && block.x <= 1024 && block.y <= 1024 && block.z <= 64 && grid.x > 0 &&
-         grid.x <= 0x7fffffffu && grid.y > 0 && grid.y <= 65535 && grid.z > 0 && grid.z <= 65535;
+  return threads > 0 && threads <= kMaxThreads && block.x <= 1024 && block.y <= 1024 && block.z <= 64 &&
+         grid.x > 0 && grid.x <= 0x7fffffffu && grid.y > 0 && grid.y <= 65535 && grid.z > 0 &&
+         grid.z <= 65535;
 }
 
 struct KernelWork {
@@ -55,7 +56,8 @@ cudaError_t launch(LaunchRequest request) {
   const cudaError_t error = begin(Call::launch);
   if (error != cudaSuccess) return error;
   const auto stream = find_stream(request.stream);
-  if (stream == nullptr || stream->device() != current_device()) return finish(cudaErrorInvalidResourceHandle);
+  if (stream == nullptr || stream->device() != current_device())
+    return finish(cudaErrorInvalidResourceHandle);
   if (request.kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
   if (!valid_shape(request.grid, request.block)) return finish(cudaErrorInvalidConfiguration);
   State& s = state();
@@ -93,7 +95,8 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   if (error != cudaSuccess) return error;
   if (kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
   if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return finish(cudaSuccess);
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > static_cast<int>(kMaxShared))
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
+      value > static_cast<int>(kMaxShared))
     return finish(cudaErrorInvalidValue);
   const TsanQuiet quiet;
   State& s = state();
@@ -114,6 +117,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* ke
   *attributes = {};
   attributes->maxThreadsPerBlock = kMaxThreads;
   attributes->ptxVersion = attributes->binaryVersion = 90;
-  attributes->maxDynamicSharedSizeBytes = found == s.shared_limits.end() ? kDefaultSharedLimit : found->second;
+  attributes->maxDynamicSharedSizeBytes =
+      found == s.shared_limits.end() ? kDefaultSharedLimit : found->second;
   return cudaSuccess;
 }

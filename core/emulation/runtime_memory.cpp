@@ -12,9 +12,12 @@ namespace {
 
 constexpr std::size_t kAlignment = 256;
 constexpr unsigned char kPoison = 0xff, kCanary = 0xa5;
-constexpr std::size_t kPoisonLimit = std::size_t{64} << 20;  // more would cost time and touch memory nobody uses
+constexpr std::size_t kPoisonLimit = std::size_t{64}
+                                     << 20;  // more would cost time and touch memory nobody uses
 
-std::size_t capacity(std::size_t bytes) { return (bytes + kRedZone + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t capacity(std::size_t bytes) {
+  return (bytes + kRedZone + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 // Filled with poison; what lies behind the last byte is guarded.
 char* take_memory(std::size_t bytes) {
@@ -28,6 +31,7 @@ char* take_memory(std::size_t bytes) {
   return memory;
 }
 
+// The guard is made accessible again before the allocator of the host sees it.
 void give_memory(void* p, std::size_t bytes) {
   const TsanQuiet quiet;
   unpoison_region(p, capacity(bytes));
@@ -38,15 +42,17 @@ void give_memory(void* p, std::size_t bytes) {
 std::ptrdiff_t find_overrun(const void* p, std::size_t bytes) {
   if (!kCanaries) return -1;
   const auto* guard = static_cast<const unsigned char*>(p) + bytes;
-  const auto* damaged = std::find_if(guard, guard + kRedZone, [](unsigned char byte) { return byte != kCanary; });
+  const auto* damaged =
+      std::find_if(guard, guard + kRedZone, [](unsigned char byte) { return byte != kCanary; });
   return damaged == guard + kRedZone ? -1 : damaged - guard;
 }
 
 void check_overrun(const void* p, const Allocation& allocation) {
   const std::ptrdiff_t offset = find_overrun(p, allocation.bytes);
   if (offset < 0) return;
-  publish_report("gpunn emulation: write past the end of " + std::string(allocation.host ? "pinned" : "device") +
-                 " memory of " + std::to_string(allocation.bytes) + " bytes (+" + std::to_string(offset) +
+  publish_report("gpunn emulation: write past the end of " +
+                 std::string(allocation.host ? "pinned" : "device") + " memory of " +
+                 std::to_string(allocation.bytes) + " bytes (+" + std::to_string(offset) +
                  " bytes), found when it was freed\n");
   set_sticky(allocation.device, cudaErrorIllegalAddress);
 }
@@ -58,6 +64,7 @@ cudaError_t allocate(void** p, std::size_t bytes, bool host) {
   State& s = state();
   const int number = current_device();
   Device& device = s.devices[static_cast<std::size_t>(number)];
+  // Taken before the memory itself, so that two threads cannot share the last bytes of a device.
   const auto reserve = [&](bool give_back) {
     const TsanQuiet quiet;
     const std::lock_guard lock(s.mutex);
@@ -133,7 +140,7 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 cudaError_t cudaFree(void* p) {
   if (in_host_function) return finish(cudaErrorNotPermitted);
   if (p == nullptr) return finish(cudaSuccess);
-  synchronize_device(current_device());
+  synchronize_device(current_device());  // kernels may still use it; CUDA waits as well
   return finish(release_memory(p, false));
 }
 

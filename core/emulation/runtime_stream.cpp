@@ -1,4 +1,5 @@
-// Streams: a queue of closures and an OS thread each, detached and never joined, so that a process may end at any time.
+// Streams: a queue of closures and an OS thread each, detached and never joined, so that a process may end at
+// any time.
 
 #include "gpunn/core/emulation/runtime.h"
 
@@ -60,6 +61,7 @@ void Stream::push(std::function<void()> run, bool marker) {
   changed_.notify_one();
 }
 
+// With jitter set, every other operation starts late: orders that a quiet machine never shows.
 void Stream::delay(std::uint64_t& dice) const {
   const int limit = config().jitter_us;
   if (limit <= 0) return;
@@ -122,6 +124,8 @@ void Stream::close() {
 
 std::uintptr_t new_handle(State& locked) { return locked.newest_handle += 0x10; }
 
+// The null stream of a device is made at its first use. The lock is given up meanwhile: starting takes it
+// too.
 std::shared_ptr<Stream> find_stream(cudaStream_t handle) {
   const TsanQuiet quiet;
   State& s = state();
@@ -164,6 +168,7 @@ void synchronize(int device, bool only_blocking) {
     const TsanQuiet quiet;
     ends.push_back(std::move(end));
   }
+  // All ends are queued before the first wait, so that the streams run on beside each other.
   for (const auto& end : ends) end->wait();
   const TsanQuiet quiet;
   ends.clear();
@@ -188,7 +193,9 @@ void push_and_wait(Stream& stream, std::function<void()> operation) {
 
 using namespace gpunn::emu;
 
-cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithPriority(stream, cudaStreamDefault, 0); }
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return cudaStreamCreateWithPriority(stream, cudaStreamDefault, 0);
+}
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return cudaStreamCreateWithPriority(stream, flags, 0);
@@ -232,6 +239,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const cudaError_t error = begin(Call::stream);
   if (error == cudaErrorNotPermitted || error == cudaErrorNoDevice) return error;
+  // After any other error too: the caller will free what the stream still uses.
   const auto target = find_stream(stream);
   if (target == nullptr) return finish(cudaErrorInvalidResourceHandle);
   push_and_wait(*target, [] {});

@@ -1,9 +1,10 @@
 #pragma once
 // What the race detector and the address sanitizer must be told about fibers and about CUDA's ordering.
 //
-// Under TSan every CUDA thread is a thread of its own. The emulator's sources are compiled without -fsanitize=thread
-// (and with GPUNN_EMU_TSAN), so only kernels and host code are watched; the emulator states each edge that CUDA
-// promises with edge_release / edge_acquire and hides its own locks and queues in a TsanQuiet scope.
+// Under TSan every CUDA thread is a thread of its own. The emulator's sources are compiled without
+// -fsanitize=thread (and with GPUNN_EMU_TSAN), so only kernels and host code are watched; the emulator states
+// each edge that CUDA promises with edge_release / edge_acquire and hides its own locks and queues in a
+// TsanQuiet scope.
 
 #include <cstddef>
 #include <cstring>
@@ -39,8 +40,8 @@ namespace gpunn::emu {
 inline constexpr bool kTsan = GPUNN_EMU_TSAN != 0;
 inline constexpr bool kAsan = GPUNN_EMU_ASAN != 0;
 
-// Nothing inside is seen by the race detector. Never switch fibers, report an error or state an edge inside one: the
-// scope belongs to the fiber, and an edge inside it is lost.
+// Nothing inside is seen by the race detector. Never switch fibers, report an error or state an edge inside
+// one: the scope belongs to the fiber, and an edge inside it is lost.
 class TsanQuiet {
  public:
 #if GPUNN_EMU_TSAN

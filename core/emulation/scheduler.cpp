@@ -1,9 +1,9 @@
 // Runs the threads of one block as fibers.
 //
-// Fibers are lazy: a fiber that ends a CUDA thread takes the next one itself, and a second fiber appears only when a
-// thread blocks, so a kernel without barriers runs as a plain loop (3.5 ns per thread instead of 10.8). The first thing
-// that can block turns that loop's state into scheduler state (leave_fast_path). Tried without gain: inlining the
-// kernel into the thread loop, vectorising across lanes.
+// Fibers are lazy: a fiber that ends a CUDA thread takes the next one itself, and a second fiber appears only
+// when a thread blocks, so a kernel without barriers runs as a plain loop (3.5 ns per thread instead
+// of 10.8). The first thing that can block turns that loop's state into scheduler state (leave_fast_path).
+// Tried without gain: inlining the kernel into the thread loop, vectorising across lanes.
 
 #include <pthread.h>
 #include <sched.h>
@@ -28,11 +28,13 @@ namespace {
 
 constexpr std::size_t kGuardBytes = 4096;
 
-// Stack tops are spread over the sets of a first-level cache: 27 % at 512 threads, 41 % at 1,024, nothing below.
+// Stack tops are spread over the sets of a first-level cache: 27 % at 512 threads, 41 % at 1,024, nothing
+// below.
 constexpr std::size_t kColourStep = 320, kColourRange = 4096, kCacheLine = 64;
 
 std::int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -165,8 +167,8 @@ Fiber* Worker::take_lane(unsigned warp, std::uint32_t lanes, unsigned number) {
   return thread[warp * 32 + lane];
 }
 
-// Stays in the warp while it can (its stacks are hot), then starts new threads, then goes round the other warps. After
-// a yield the order is by thread number, so that every spinning thread gets its turn.
+// Stays in the warp while it can (its stacks are hot), then starts new threads, then goes round the other
+// warps. After a yield the order is by thread number, so that every spinning thread gets its turn.
 Fiber* Worker::pick_in_order(unsigned current) {
   const unsigned warp = current >> 5;
   const bool yields = reason[current] == Wait::yield;
@@ -182,8 +184,8 @@ Fiber* Worker::pick_in_order(unsigned current) {
   return nullptr;
 }
 
-// Random warp priorities that change now and then: one warp runs far ahead of the others, which is what shows a missing
-// barrier before shared memory is used again. A uniform choice almost never does.
+// Random warp priorities that change now and then: one warp runs far ahead of the others, which is what shows
+// a missing barrier before shared memory is used again. A uniform choice almost never does.
 Fiber* Worker::pick_by_priority() {
   if ((random() & 63) == 0) std::swap(priority[random() % warp_count], priority[random() % warp_count]);
   for (unsigned rank = 0; rank < warp_count; ++rank) {
@@ -217,9 +219,12 @@ Fiber* Worker::pick(unsigned current) {
   const unsigned available = runnable_count + (threads - started);
   if (available == 0) return nullptr;
   switch (settings.schedule) {
-    case Schedule::pct: return pick_by_priority();
-    case Schedule::random: return pick_anywhere(random() % available);
-    default: return reason[current] == Wait::yield ? pick_in_order(current) : pick_anywhere(available - 1);
+    case Schedule::pct:
+      return pick_by_priority();
+    case Schedule::random:
+      return pick_anywhere(random() % available);
+    default:
+      return reason[current] == Wait::yield ? pick_in_order(current) : pick_anywhere(available - 1);
   }
 }
 
@@ -394,7 +399,8 @@ void Worker::begin_block(std::uint64_t block) {
 void Worker::run_block(Launch& l, std::uint64_t block) {
   launch = &l;
   settings = config();
-  if (!fibers.empty() && fibers[0]->stack_bytes != static_cast<std::size_t>(settings.stack_kib) << 10) drop_fibers();
+  if (!fibers.empty() && fibers[0]->stack_bytes != static_cast<std::size_t>(settings.stack_kib) << 10)
+    drop_fibers();
   begin_block(block);
   ++busy_workers;
   switch_to(&main, start_next());

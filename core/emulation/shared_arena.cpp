@@ -1,7 +1,7 @@
 // Shared memory of a block: one 256 KiB-aligned arena per worker.
 //
-// Alignment makes a shared address an offset that fits a descriptor's 18 bits, and lets swizzles act on real address
-// bits. A `static thread_local` per array cannot do that, nor be watched by AddressSanitizer.
+// Alignment makes a shared address an offset that fits a descriptor's 18 bits, and lets swizzles act on real
+// address bits. A `static thread_local` per array cannot do that, nor be watched by AddressSanitizer.
 
 #include <cstdlib>
 #include <cstring>

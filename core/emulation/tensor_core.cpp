@@ -1,8 +1,9 @@
 // mma.sync and ldmatrix. Layouts: PTX ISA, "Matrix fragments for mma.m16n8k16 / m16n8k8" and "ldmatrix". With
-// g = lane / 4 and t = lane % 4, accumulator registers 0, 1 are row g, columns 2t and 2t + 1; 2, 3 are row g + 8.
+// g = lane / 4 and t = lane % 4, accumulator registers 0, 1 are row g, columns 2t and 2t + 1; 2, 3 are row g
+// + 8.
 //
-// Products are added in float in ascending k. A chip adds several at once and truncates: results differ in the last
-// bits, so comparisons with one need tolerances.
+// Products are added in float in ascending k. A chip adds several at once and truncates: results differ in
+// the last bits, so comparisons with one need tolerances.
 
 #include <bit>
 #include <cstring>
@@ -46,7 +47,8 @@ float tf32(std::uint32_t word) { return std::bit_cast<float>(word & ~0x1fffu); }
 
 void gather_16bit(Tile& tile, const MmaOperands& o, int g, int t) {
   for (int r = 0; r < 4; ++r)  // register r of a: row g + 8 (r & 1), columns 2t + 8 (r >> 1)
-    for (int e = 0; e < 2; ++e) tile.a[g + 8 * (r & 1)][2 * t + e + 8 * (r >> 1)] = half_of(o.kind, o.a[r], e);
+    for (int e = 0; e < 2; ++e)
+      tile.a[g + 8 * (r & 1)][2 * t + e + 8 * (r >> 1)] = half_of(o.kind, o.a[r], e);
   for (int r = 0; r < 2; ++r)
     for (int e = 0; e < 2; ++e) tile.b[2 * t + e + 8 * r][g] = half_of(o.kind, o.b[r], e);
 }
@@ -93,14 +95,16 @@ void mma(MmaKind kind, float* d, const std::uint32_t* a, const std::uint32_t* b,
 void perform_ldmatrix(Worker& worker, Warp& warp, std::uint32_t lanes) {
   if (lanes != kFullMask) worker.fail("ldmatrix with lanes missing");
   std::array<const MatrixRow*, 32> rows;
-  for (std::size_t lane = 0; lane < 32; ++lane) rows[lane] = static_cast<const MatrixRow*>(warp.operand[lane]);
+  for (std::size_t lane = 0; lane < 32; ++lane)
+    rows[lane] = static_cast<const MatrixRow*>(warp.operand[lane]);
   for (std::size_t lane = 0; lane < 32; ++lane) {
     if (rows[lane]->count != rows[0]->count || rows[lane]->transposed != rows[0]->transposed)
       worker.fail("lanes of one warp execute different ldmatrix instructions");
     const std::size_t major = lane / 4, minor = 2 * (lane % 4);
     for (std::size_t m = 0; m < static_cast<std::size_t>(rows[0]->count); ++m) {
       const auto element = [&](std::size_t i) {
-        return rows[0]->transposed ? rows[8 * m + minor + i]->row[major] : rows[8 * m + major]->row[minor + i];
+        return rows[0]->transposed ? rows[8 * m + minor + i]->row[major]
+                                   : rows[8 * m + major]->row[minor + i];
       };
       rows[lane]->registers[m] = element(0) | static_cast<std::uint32_t>(element(1)) << 16;
     }

@@ -22,17 +22,22 @@ constexpr std::int32_t pack(Shuffle kind, int width, int argument) {
 int source_lane(int lane, Shuffle kind, int width, int argument) {
   const int base = lane & ~(width - 1);
   switch (kind) {
-    case Shuffle::index: return base + (argument & (width - 1));
-    case Shuffle::up: return lane - argument < base ? lane : lane - argument;
-    case Shuffle::down: return lane + argument >= base + width ? lane : lane + argument;
-    default: return (lane ^ argument) >= base + width ? lane : lane ^ argument;
+    case Shuffle::index:
+      return base + (argument & (width - 1));
+    case Shuffle::up:
+      return lane - argument < base ? lane : lane - argument;
+    case Shuffle::down:
+      return lane + argument >= base + width ? lane : lane + argument;
+    default:
+      return (lane ^ argument) >= base + width ? lane : lane ^ argument;
   }
 }
 
 void perform_shuffle(Warp& warp, std::uint32_t lanes) {
   for_lanes(lanes, [&](unsigned lane) {
     const std::int32_t word = warp.parameter[lane];
-    const int source = source_lane(static_cast<int>(lane), static_cast<Shuffle>(word & 3), (word >> 2) & 63, word >> 8);
+    const int source =
+        source_lane(static_cast<int>(lane), static_cast<Shuffle>(word & 3), (word >> 2) & 63, word >> 8);
     const bool present = source >= 0 && source < 32 && ((lanes >> source) & 1) != 0;
     warp.out[lane] = present ? warp.in[static_cast<std::size_t>(source)] : kNoLane;
   });
@@ -47,7 +52,8 @@ void perform_ballot(Warp& warp, std::uint32_t lanes) {
 void perform_match(Warp& warp, std::uint32_t lanes) {
   for_lanes(lanes, [&](unsigned lane) {
     std::uint64_t equal = 0;
-    for_lanes(lanes, [&](unsigned other) { equal |= std::uint64_t{warp.in[other] == warp.in[lane]} << other; });
+    for_lanes(lanes,
+              [&](unsigned other) { equal |= std::uint64_t{warp.in[other] == warp.in[lane]} << other; });
     warp.out[lane] = equal;
   });
 }
@@ -55,14 +61,22 @@ void perform_match(Warp& warp, std::uint32_t lanes) {
 std::uint64_t combine(Reduction kind, std::uint64_t a, std::uint64_t b) {
   const auto signed_a = static_cast<std::int64_t>(a), signed_b = static_cast<std::int64_t>(b);
   switch (kind) {
-    case Reduction::add: return a + b;
-    case Reduction::min_unsigned: return a < b ? a : b;
-    case Reduction::max_unsigned: return a > b ? a : b;
-    case Reduction::min_signed: return signed_a < signed_b ? a : b;
-    case Reduction::max_signed: return signed_a > signed_b ? a : b;
-    case Reduction::bit_and: return a & b;
-    case Reduction::bit_or: return a | b;
-    default: return a ^ b;
+    case Reduction::add:
+      return a + b;
+    case Reduction::min_unsigned:
+      return a < b ? a : b;
+    case Reduction::max_unsigned:
+      return a > b ? a : b;
+    case Reduction::min_signed:
+      return signed_a < signed_b ? a : b;
+    case Reduction::max_signed:
+      return signed_a > signed_b ? a : b;
+    case Reduction::bit_and:
+      return a & b;
+    case Reduction::bit_or:
+      return a | b;
+    default:
+      return a ^ b;
   }
 }
 
@@ -77,13 +91,26 @@ void perform_reduce(Warp& warp, std::uint32_t lanes) {
 
 void perform(Worker& worker, Warp& warp, std::uint32_t lanes) {
   switch (warp.operation[static_cast<std::size_t>(std::countr_zero(lanes))]) {
-    case WarpOperation::sync: break;
-    case WarpOperation::shuffle: perform_shuffle(warp, lanes); break;
-    case WarpOperation::ballot: perform_ballot(warp, lanes); break;
-    case WarpOperation::match: perform_match(warp, lanes); break;
-    case WarpOperation::reduce: perform_reduce(warp, lanes); break;
-    case WarpOperation::mma: perform_mma(worker, warp, lanes); break;
-    case WarpOperation::ldmatrix: perform_ldmatrix(worker, warp, lanes); break;
+    case WarpOperation::sync:
+      break;
+    case WarpOperation::shuffle:
+      perform_shuffle(warp, lanes);
+      break;
+    case WarpOperation::ballot:
+      perform_ballot(warp, lanes);
+      break;
+    case WarpOperation::match:
+      perform_match(warp, lanes);
+      break;
+    case WarpOperation::reduce:
+      perform_reduce(warp, lanes);
+      break;
+    case WarpOperation::mma:
+      perform_mma(worker, warp, lanes);
+      break;
+    case WarpOperation::ldmatrix:
+      perform_ldmatrix(worker, warp, lanes);
+      break;
   }
 }
 

@@ -1,7 +1,7 @@
 // wgmma.mma_async with bf16 operands: shared-memory descriptors, groups, late accumulators.
 //
-// The descriptor formulas agree with CuTe's layout algebra for all eight modes (K- and MN-major; none, 32, 64 and 128
-// bytes of swizzle; 8,192 addresses each, compared once with the library's headers).
+// The descriptor formulas agree with CuTe's layout algebra for all eight modes (K- and MN-major; none, 32, 64
+// and 128 bytes of swizzle; 8,192 addresses each, compared once with the library's headers).
 
 #include <bit>
 #include <cstring>
@@ -47,8 +47,8 @@ void for_accumulators(const WarpgroupProduct& product, Function function) {
   for (int thread = 0; thread < static_cast<int>(kWarpgroupThreads); ++thread)
     for (int block = 0; block < product.operands.n / 8; ++block)
       for (int e = 0; e < 4; ++e)
-        function(product.d[static_cast<std::size_t>(thread)][block * 4 + e], accumulator_row(thread) + 8 * (e >> 1),
-                 block * 8 + accumulator_column(thread) + (e & 1));
+        function(product.d[static_cast<std::size_t>(thread)][block * 4 + e],
+                 accumulator_row(thread) + 8 * (e >> 1), block * 8 + accumulator_column(thread) + (e & 1));
 }
 
 void perform(const WarpgroupProduct& product, char* done_edge) {
@@ -61,7 +61,8 @@ void perform(const WarpgroupProduct& product, char* done_edge) {
   load_a(product, s);
   for (int n = 0; n < o.n; ++n)
     for (int k = 0; k < 16; ++k) s.b[k][n] = load_element(o.b_descriptor, n, k, o.b_transposed);
-  for_accumulators(product, [&](float& d, int row, int column) { s.c[row][column] = o.accumulate ? d : 0.0f; });
+  for_accumulators(product,
+                   [&](float& d, int row, int column) { s.c[row][column] = o.accumulate ? d : 0.0f; });
   for (int m = 0; m < 64; ++m)
     for (int k = 0; k < 16; ++k)
       for (int n = 0; n < o.n; ++n) s.c[m][n] += s.a[m][k] * s.b[k][n];
@@ -73,13 +74,15 @@ Warpgroup& this_warpgroup() {
   Worker& worker = *context.worker;
   if (context.fast) worker.leave_fast_path();
   const unsigned number = context.thread.linear / kWarpgroupThreads;
-  if ((number + 1) * kWarpgroupThreads > worker.threads) worker.fail("wgmma in a warpgroup of fewer than 128 threads");
+  if ((number + 1) * kWarpgroupThreads > worker.threads)
+    worker.fail("wgmma in a warpgroup of fewer than 128 threads");
   return worker.warpgroups[number];
 }
 
 void check_descriptors(const Warpgroup& group, bool a_in_registers) {
   for (const auto& descriptors : group.descriptors)
-    if (descriptors[1] != group.descriptors[0][1] || (!a_in_registers && descriptors[0] != group.descriptors[0][0]))
+    if (descriptors[1] != group.descriptors[0][1] ||
+        (!a_in_registers && descriptors[0] != group.descriptors[0][0]))
       context.worker->fail("wgmma descriptors differ inside a warpgroup");
 }
 

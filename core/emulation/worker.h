@@ -1,5 +1,6 @@
 #pragma once
-// The scheduler of one block: fibers, barriers, warps, shared memory and the asynchronous units, all of one OS thread.
+// The scheduler of one block: fibers, barriers, warps, shared memory and the asynchronous units, all of one
+// OS thread.
 
 #include <array>
 #include <atomic>
@@ -24,7 +25,8 @@ inline constexpr std::size_t kRedZone = 64;
 inline constexpr std::size_t kMaxShared = 227 << 10, kMaxStaticShared = 48 << 10;
 // Plain builds find overruns by canaries after each array; under the sanitizers red zones do it to the byte.
 inline constexpr bool kCanaries = !kAsan && !kTsan;
-// TSan cannot be shown a thread's stack twice under two identities, so it gets no lazy fibers: thread i is fiber i.
+// TSan cannot be shown a thread's stack twice under two identities, so it gets no lazy fibers: thread i is
+// fiber i.
 inline constexpr bool kLazyFibers = !kTsan;
 
 // One kernel launch while its blocks run.
@@ -39,7 +41,7 @@ struct Launch {
   unsigned colour;                     // which of a worker's identities runs it, see Pool
   std::atomic<std::uint64_t> next{0};  // next block to take
   std::atomic<bool> failed{false};
-  int users = 0;                       // workers inside, under the pool's lock
+  int users = 0;  // workers inside, under the pool's lock
   char start_edge = 0, done_edge = 0;
 };
 
@@ -106,16 +108,19 @@ struct Worker {
     runnable_count += static_cast<unsigned>(__builtin_popcount(lanes));
   }
   void yield_processor();
-  bool finish_thread();             // true: the fiber continues with another CUDA thread
-  void retire(Fiber* self);         // the fiber has no CUDA thread now
-  void leave_fast_path();           // before the first thing that could block
-  // Reports and gives the block up. Takes a printf format: nothing of this fiber's stack is destroyed afterwards.
+  bool finish_thread();      // true: the fiber continues with another CUDA thread
+  void retire(Fiber* self);  // the fiber has no CUDA thread now
+  void leave_fast_path();    // before the first thing that could block
+  // Reports and gives the block up. Takes a printf format: nothing of this fiber's stack is destroyed
+  // afterwards.
   [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void report(const std::string& what);
 
   std::uint32_t random();
   bool in_order() const { return settings.schedule == Schedule::seq; }
-  bool chance(Async mode) { return settings.async == mode || (settings.async == Async::random && (random() & 1) != 0); }
+  bool chance(Async mode) {
+    return settings.async == mode || (settings.async == Async::random && (random() & 1) != 0);
+  }
 
   // Asynchronous copies (bulk_copy.cpp)
   void progress_bulk_copies();
@@ -165,8 +170,8 @@ struct Worker {
   Config settings;  // as they were when the block began
   bool failed = false;
   std::uint64_t random_state = 0;
-  unsigned idle_yields = 0;          // in a row, without anything else happening
-  std::int64_t spinning_since = 0;   // ns; 0: not spinning
+  unsigned idle_yields = 0;         // in a row, without anything else happening
+  std::int64_t spinning_since = 0;  // ns; 0: not spinning
 
  private:
   Fiber* pick(unsigned current);

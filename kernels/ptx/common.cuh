@@ -1,8 +1,9 @@
 #pragma once
 // Shared addresses, fences, and what spin loops need.
 //
-// kernels/ptx is the only place for inline PTX: one function per instruction, with an emulated twin of the same name
-// and meaning (gpunn/core/emulation/ptx.h). PTX ISA, "Memory consistency model" and "Membar / fence".
+// kernels/ptx is the only place for inline PTX: one function per instruction, with an emulated twin of the
+// same name and meaning (gpunn/core/emulation/ptx.h). PTX ISA, "Memory consistency model" and "Membar /
+// fence".
 
 #include <atomic>
 #include <cstdint>

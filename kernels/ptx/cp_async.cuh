@@ -1,8 +1,10 @@
 #pragma once
-// cp.async: copies of 4, 8 or 16 bytes from global to shared memory that complete at a wait (PTX ISA, "cp.async", sm_80).
+// cp.async: copies of 4, 8 or 16 bytes from global to shared memory that complete at a wait (PTX ISA,
+// "cp.async", sm_80).
 //
-// Both addresses are aligned to the size. With `valid` false nothing is read and the destination becomes zero; `global`
-// must still be an address. A wait makes a thread's own copies visible to itself; other threads need a barrier after it.
+// Both addresses are aligned to the size. With `valid` false nothing is read and the destination becomes
+// zero; `global` must still be an address. A wait makes a thread's own copies visible to itself; other
+// threads need a barrier after it.
 
 #include "gpunn/kernels/ptx/common.cuh"
 
@@ -10,12 +12,12 @@ namespace gpunn::ptx {
 
 #if defined(__CUDACC__)
 
-#define GPUNN_PTX_CP_ASYNC(BYTES, CACHE)                                                              \
-  GPUNN_DEVICE void cp_async_##BYTES(void* shared, const void* global, bool valid = true) {           \
-    asm volatile("cp.async." CACHE ".shared.global [%0], [%1], " #BYTES ", %2;" ::"r"(                \
-                     shared_address(shared)),                                                         \
-                 "l"(global), "r"(valid ? BYTES : 0)                                                  \
-                 : "memory");                                                                         \
+#define GPUNN_PTX_CP_ASYNC(BYTES, CACHE)                                                    \
+  GPUNN_DEVICE void cp_async_##BYTES(void* shared, const void* global, bool valid = true) { \
+    asm volatile("cp.async." CACHE ".shared.global [%0], [%1], " #BYTES                     \
+                 ", %2;" ::"r"(shared_address(shared)),                                     \
+                 "l"(global), "r"(valid ? BYTES : 0)                                        \
+                 : "memory");                                                               \
   }
 GPUNN_PTX_CP_ASYNC(4, "ca")
 GPUNN_PTX_CP_ASYNC(8, "ca")

@@ -1,7 +1,8 @@
 #pragma once
 // mbarrier objects and the bulk copies that complete on them (PTX ISA, "mbarrier", "cp.async.bulk"; sm_90).
 //
-// A barrier is a uint64_t in shared memory, initialised by one thread, then fence_mbarrier_init() and __syncthreads().
+// A barrier is a uint64_t in shared memory, initialised by one thread, then fence_mbarrier_init() and
+// __syncthreads().
 
 #include "gpunn/kernels/ptx/common.cuh"
 
@@ -10,7 +11,8 @@ namespace gpunn::ptx {
 #if defined(__CUDACC__)
 
 GPUNN_DEVICE void mbarrier_init(std::uint64_t* barrier, unsigned count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count)
+               : "memory");
 }
 GPUNN_DEVICE void fence_mbarrier_init() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 GPUNN_DEVICE void mbarrier_arrive(std::uint64_t* barrier) {
@@ -18,7 +20,8 @@ GPUNN_DEVICE void mbarrier_arrive(std::uint64_t* barrier) {
 }
 // Arrives and makes the phase wait for `bytes` of asynchronous copies too.
 GPUNN_DEVICE void mbarrier_arrive_expect_tx(std::uint64_t* barrier, unsigned bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+               "r"(bytes)
                : "memory");
 }
 GPUNN_DEVICE bool mbarrier_try_wait_parity(std::uint64_t* barrier, unsigned parity) {
@@ -40,7 +43,8 @@ GPUNN_DEVICE void mbarrier_wait_parity(std::uint64_t* barrier, unsigned parity) 
   }
 }
 // Copies `bytes` (addresses and size multiples of 16) and completes them on the barrier.
-GPUNN_DEVICE void bulk_copy_to_shared(void* shared, const void* global, unsigned bytes, std::uint64_t* barrier) {
+GPUNN_DEVICE void bulk_copy_to_shared(void* shared, const void* global, unsigned bytes,
+                                      std::uint64_t* barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
           shared_address(shared)),

@@ -1,8 +1,8 @@
 #pragma once
 // Tensor maps and cp.async.bulk.tensor (PTX ISA, "cp.async.bulk.tensor", "Swizzling modes"; sm_90).
 //
-// The destination is aligned to 128 bytes, with swizzle of 32, 64 or 128 bytes to 256, 512 or 1024. Elements outside the
-// tensor arrive as zero and count as transferred.
+// The destination is aligned to 128 bytes, with swizzle of 32, 64 or 128 bytes to 256, 512 or 1024. Elements
+// outside the tensor arrive as zero and count as transferred.
 
 #include "gpunn/kernels/ptx/mbarrier.cuh"
 
@@ -16,9 +16,9 @@ enum class TmaSwizzle : unsigned { none, bytes_32, bytes_64, bytes_128 };  // CU
 
 // A row-major matrix of 16-bit floats and the box that one load brings.
 struct TmaMatrix {
-  const void* data;              // device memory, 16-byte aligned
+  const void* data;  // device memory, 16-byte aligned
   std::uint64_t rows, columns;
-  std::uint64_t pitch_bytes;     // multiple of 16
+  std::uint64_t pitch_bytes;  // multiple of 16
   unsigned box_rows, box_columns;
   TmaSwizzle swizzle;
 };
@@ -39,15 +39,16 @@ inline cudaError_t make_tensor_map_bf16(TensorMap* map, const TmaMatrix& m) {
   const cuuint32_t box[] = {m.box_columns, m.box_rows}, element_stride[] = {1, 1};
   const CUresult result = reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function)(
       map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(m.data), size, stride, box, element_stride,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, static_cast<CUtensorMapSwizzle>(m.swizzle), CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      CU_TENSOR_MAP_INTERLEAVE_NONE, static_cast<CUtensorMapSwizzle>(m.swizzle),
+      CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return result == CUDA_SUCCESS ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-GPUNN_DEVICE void tma_load_2d(void* shared, const TensorMap* map, int column, int row, std::uint64_t* barrier) {
+GPUNN_DEVICE void tma_load_2d(void* shared, const TensorMap* map, int column, int row,
+                              std::uint64_t* barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(
-          shared_address(shared)),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], "
+      "[%4];" ::"r"(shared_address(shared)),
       "l"(map), "r"(column), "r"(row), "r"(shared_address(barrier))
       : "memory");
 }

@@ -1,6 +1,6 @@
 #pragma once
-// Warpgroup products from shared memory: wgmma.mma_async (PTX ISA, "Asynchronous warpgroup level matrix instructions",
-// "Matrix descriptor"). Needs sm_90a; include it only in sources compiled for that.
+// Warpgroup products from shared memory: wgmma.mma_async (PTX ISA, "Asynchronous warpgroup level matrix
+// instructions", "Matrix descriptor"). Needs sm_90a; include it only in sources compiled for that.
 //
 // Accumulators d[i] of thread t (PTX ISA, "Register fragments for wgmma", D): row 16 (t / 32) + t % 32 / 4 +
 // 8 ((i >> 1) & 1), column 8 (i >> 2) + 2 (t % 4) + (i & 1). They may be touched only after wgmma_wait.
@@ -11,8 +11,9 @@ namespace gpunn::ptx {
 
 enum class WgmmaSwizzle : unsigned { none, bytes_128, bytes_64, bytes_32 };  // the descriptor's numbering
 
-// Descriptor of a K-major operand in shared memory; offsets in bytes, multiples of 16. Without swizzle the leading offset
-// leads to the next 8 columns of k and the stride offset to the next 8 rows; with swizzle only the latter counts.
+// Descriptor of a K-major operand in shared memory; offsets in bytes, multiples of 16. Without swizzle the
+// leading offset leads to the next 8 columns of k and the stride offset to the next 8 rows; with swizzle only
+// the latter counts.
 GPUNN_DEVICE std::uint64_t wgmma_descriptor(const void* shared, std::uint32_t leading, std::uint32_t stride,
                                             WgmmaSwizzle swizzle) {
   const auto field = [](std::uint32_t bytes) { return static_cast<std::uint64_t>((bytes & 0x3ffffu) >> 4); };
@@ -42,8 +43,8 @@ GPUNN_DEVICE void wgmma_m64n64k16_bf16(float (&d)[32], std::uint64_t a, std::uin
       "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
       "%32, %33, accumulate, 1, 1, 0, 0;\n"
       "}"
-      : GPUNN_PTX_F4(0), GPUNN_PTX_F4(4), GPUNN_PTX_F4(8), GPUNN_PTX_F4(12), GPUNN_PTX_F4(16), GPUNN_PTX_F4(20),
-        GPUNN_PTX_F4(24), GPUNN_PTX_F4(28)
+      : GPUNN_PTX_F4(0), GPUNN_PTX_F4(4), GPUNN_PTX_F4(8), GPUNN_PTX_F4(12), GPUNN_PTX_F4(16),
+        GPUNN_PTX_F4(20), GPUNN_PTX_F4(24), GPUNN_PTX_F4(28)
       : "l"(a), "l"(b), "r"(accumulate ? 1 : 0)
       : "memory");
 }

@@ -19,7 +19,8 @@ template <SumBug kBug>
 GPUNN_DEVICE float block_sum(float v) {
   GPUNN_SHARED(part, float[kSumThreads / 32]);
   v = warp_sum(v);
-  if (kBug != SumBug::no_barrier_before_reuse) __syncthreads();  // part may still be read by the previous call
+  if (kBug != SumBug::no_barrier_before_reuse)
+    __syncthreads();  // part may still be read by the previous call
   if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
   if (kBug != SumBug::no_barrier_after_write) __syncthreads();
   v = 0.0f;
@@ -105,7 +106,8 @@ GPUNN_KERNEL partials_kernel(const float* x, float* y) {
   __syncthreads();
   float result = 0.0f;
   // Written so that a NaN stays: a comparison that is false for NaN takes the new value.
-  for (int i = 0; i < kRead; ++i) result = kMaximum ? (result > part[i] ? result : part[i]) : result + part[i];
+  for (int i = 0; i < kRead; ++i)
+    result = kMaximum ? (result > part[i] ? result : part[i]) : result + part[i];
   y[threadIdx.x] = result;
 }
 
@@ -166,11 +168,13 @@ cudaError_t launch_two_sums(SumBug bug, const float* x, float* y) {
 }
 
 cudaError_t launch_reverse(bool correct, const float* x, float* y) {
-  return launch_kernel("reverse", correct ? &reverse_kernel<true> : &reverse_kernel<false>, {1, kReverseThreads}, x, y);
+  return launch_kernel("reverse", correct ? &reverse_kernel<true> : &reverse_kernel<false>,
+                       {1, kReverseThreads}, x, y);
 }
 
 cudaError_t launch_last_block_sum(bool correct, const float* x, float* partial, unsigned* counter, float* y) {
-  return launch_kernel("last_block_sum", correct ? &last_block_sum_kernel<true> : &last_block_sum_kernel<false>,
+  return launch_kernel("last_block_sum",
+                       correct ? &last_block_sum_kernel<true> : &last_block_sum_kernel<false>,
                        {kFenceBlocks, 32}, x, partial, counter, y);
 }
 
@@ -188,8 +192,8 @@ cudaError_t launch_static_offset(int offset, const float* x, float* y) {
 }
 
 cudaError_t launch_dynamic_offset(int offset, const float* x, float* y) {
-  return launch_kernel("dynamic_offset", &dynamic_offset_kernel, {1, kTileThreads, kTileThreads * sizeof(float)}, x, y,
-                       offset);
+  return launch_kernel("dynamic_offset", &dynamic_offset_kernel,
+                       {1, kTileThreads, kTileThreads * sizeof(float)}, x, y, offset);
 }
 
 cudaError_t launch_copy(bool correct, const float* x, float* y, int n) {
@@ -200,7 +204,8 @@ cudaError_t launch_copy(bool correct, const float* x, float* y, int n) {
 cudaError_t launch_partials(bool correct, bool maximum, const float* x, float* y) {
   auto* kernel = &partials_kernel<kPartialWarps, false>;
   if (correct && maximum) kernel = &partials_kernel<kPartialWarps, true>;
-  if (!correct) kernel = maximum ? &partials_kernel<kPartialWarps + 1, true> : &partials_kernel<kPartialWarps + 1, false>;
+  if (!correct)
+    kernel = maximum ? &partials_kernel<kPartialWarps + 1, true> : &partials_kernel<kPartialWarps + 1, false>;
   return launch_kernel("partials", kernel, {1, kPartialWarps * 32}, x, y);
 }
 
@@ -218,7 +223,8 @@ cudaError_t launch_early_exit(bool correct, const float* x, float* y, int n) {
 }
 
 cudaError_t launch_half_shuffle(bool correct, const float* x, float* y) {
-  return launch_kernel("half_shuffle", &half_shuffle_kernel, {1, kReverseThreads}, x, y, correct ? 0xffffu : kFull);
+  return launch_kernel("half_shuffle", &half_shuffle_kernel, {1, kReverseThreads}, x, y,
+                       correct ? 0xffffu : kFull);
 }
 
 cudaError_t launch_block_counts(bool correct, float* y) {

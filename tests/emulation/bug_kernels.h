@@ -5,7 +5,8 @@
 
 namespace gpunn::test {
 
-inline constexpr int kSumThreads = 256, kTileThreads = 128, kReverseThreads = 64, kPartialWarps = 3, kFenceBlocks = 16;
+inline constexpr int kSumThreads = 256, kTileThreads = 128, kReverseThreads = 64, kPartialWarps = 3,
+                     kFenceBlocks = 16;
 inline constexpr int kRaceBlocks = 8, kRaceThreads = 64, kRaceRounds = 200;
 
 enum class SumBug { none, no_barrier_after_write, no_barrier_before_reuse };
@@ -24,7 +25,8 @@ cudaError_t launch_async_reverse(bool correct, const float* x, float* y);
 // y = factor * x, n elements
 cudaError_t launch_scale(const float* x, float* y, float factor, int n, cudaStream_t stream);
 
-// Writes x through a shared tile, `offset` elements too far: y[i] = x[i - offset] for i >= offset; [kTileThreads]
+// Writes x through a shared tile, `offset` elements too far: y[i] = x[i - offset] for i >= offset;
+// [kTileThreads]
 cudaError_t launch_static_offset(int offset, const float* x, float* y);
 cudaError_t launch_dynamic_offset(int offset, const float* x, float* y);
 // y[i] = x[i] for i < n; if wrong also i == n

@@ -1,5 +1,5 @@
-// Every planted bug is caught by the builds that should catch it, and its correct twin by none: emulation_bugs runs in a
-// process of its own for each row.
+// Every planted bug is caught by the builds that should catch it, and its correct twin by none:
+// emulation_bugs runs in a process of its own for each row.
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -12,8 +12,8 @@
 namespace gpunn::test {
 namespace {
 
-// How a bug shows. `nothing` demands a right answer in silence (the twins); `luck` demands nothing: what happens depends
-// on timing or is beyond this build.
+// How a bug shows. `nothing` demands a right answer in silence (the twins); `luck` demands nothing: what
+// happens depends on timing or is beyond this build.
 enum class Sign { nothing, luck, wrong, report, asan, ubsan, tsan };
 
 struct Row {
@@ -69,11 +69,11 @@ constexpr Row kRows[] = {
 };
 
 #if defined(__SANITIZE_THREAD__)
-constexpr Sign Row::* kBuild = &Row::tsan;
+constexpr Sign Row::*kBuild = &Row::tsan;
 #elif defined(__SANITIZE_ADDRESS__)
-constexpr Sign Row::* kBuild = &Row::asan;
+constexpr Sign Row::*kBuild = &Row::asan;
 #else
-constexpr Sign Row::* kBuild = &Row::plain;
+constexpr Sign Row::*kBuild = &Row::plain;
 #endif
 
 struct Outcome {
@@ -82,13 +82,14 @@ struct Outcome {
 };
 
 Outcome run_bugs(const std::string& environment, const std::string& name) {
-  const std::string command = "exec env GPUNN_EMU_WATCHDOG_MS=300 TSAN_OPTIONS=atexit_sleep_ms=0 " + environment +
-                              " timeout 60 '" GPUNN_EMU_BUGS "' " + name + " 2>&1";
+  const std::string command = "exec env GPUNN_EMU_WATCHDOG_MS=300 TSAN_OPTIONS=atexit_sleep_ms=0 " +
+                              environment + " timeout 60 '" GPUNN_EMU_BUGS "' " + name + " 2>&1";
   Outcome outcome{-1, {}};
   FILE* pipe = popen(command.c_str(), "r");
   if (pipe == nullptr) return outcome;
   std::array<char, 4096> part;
-  for (std::size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;) outcome.text.append(part.data(), n);
+  for (std::size_t n; (n = std::fread(part.data(), 1, part.size(), pipe)) > 0;)
+    outcome.text.append(part.data(), n);
   const int status = pclose(pipe);
   if (WIFEXITED(status)) outcome.status = WEXITSTATUS(status);
   return outcome;
@@ -98,13 +99,20 @@ bool shows(const Outcome& outcome, Sign sign) {
   const auto has = [&](const char* text) { return outcome.text.find(text) != std::string::npos; };
   const bool sanitizer = has("Sanitizer") || has("runtime error:"), reported = has("gpunn emulation:");
   switch (sign) {
-    case nothing: return outcome.status == 0 && has("right answer") && !sanitizer && !reported;
-    case wrong: return outcome.status != 0 && has("WRONG ANSWER");
-    case report: return outcome.status != 0 && reported && (has("kernel ") || has("device memory"));
-    case asan: return outcome.status != 0 && has("ERROR: AddressSanitizer");
-    case ubsan: return outcome.status != 0 && has("runtime error:");
-    case tsan: return outcome.status != 0 && has("WARNING: ThreadSanitizer: data race");
-    case luck: break;
+    case nothing:
+      return outcome.status == 0 && has("right answer") && !sanitizer && !reported;
+    case wrong:
+      return outcome.status != 0 && has("WRONG ANSWER");
+    case report:
+      return outcome.status != 0 && reported && (has("kernel ") || has("device memory"));
+    case asan:
+      return outcome.status != 0 && has("ERROR: AddressSanitizer");
+    case ubsan:
+      return outcome.status != 0 && has("runtime error:");
+    case tsan:
+      return outcome.status != 0 && has("WARNING: ThreadSanitizer: data race");
+    case luck:
+      break;
   }
   return true;
 }
@@ -136,7 +144,8 @@ TEST(PlantedBugTwinsRace, AreCleanInOtherOrders) {
 TEST(PlantedBugOrders, WarpPrioritiesShowAMissingBarrier) {
   int wrong_answers = 0;
   for (int seed = 1; seed <= 3; ++seed)
-    wrong_answers += run_bugs("GPUNN_EMU_SCHEDULE=pct GPUNN_EMU_SEED=" + std::to_string(seed), "sync_war").status != 0;
+    wrong_answers +=
+        run_bugs("GPUNN_EMU_SCHEDULE=pct GPUNN_EMU_SEED=" + std::to_string(seed), "sync_war").status != 0;
   EXPECT_EQ(wrong_answers, 3);
 }
 
@@ -150,11 +159,14 @@ TEST(ProcessRace, ExitsWithWorkPending) {
 }
 
 TEST(ProcessRace, EnvironmentDecidesDevicesAndMemory) {
-  EXPECT_EQ(run_bugs("GPUNN_EMU_DEVICES=3 GPUNN_EMU_MEMORY_MB=64", "devices").text, "3 devices, cudaSuccess\n64 MiB\n");
+  EXPECT_EQ(run_bugs("GPUNN_EMU_DEVICES=3 GPUNN_EMU_MEMORY_MB=64", "devices").text,
+            "3 devices, cudaSuccess\n64 MiB\n");
   EXPECT_EQ(run_bugs("GPUNN_EMU_DEVICES=0", "devices").text, "0 devices, cudaErrorNoDevice\n");
   const std::string text = run_bugs("GPUNN_EMU_DEVICES=many GPUNN_EMU_SCHEDULE=best", "sync_ok").text;
-  EXPECT_NE(text.find("GPUNN_EMU_DEVICES=many ignored: expected a number from 0 to 64"), std::string::npos) << text;
-  EXPECT_NE(text.find("GPUNN_EMU_SCHEDULE=best ignored: expected seq or reverse or random or pct"), std::string::npos);
+  EXPECT_NE(text.find("GPUNN_EMU_DEVICES=many ignored: expected a number from 0 to 64"), std::string::npos)
+      << text;
+  EXPECT_NE(text.find("GPUNN_EMU_SCHEDULE=best ignored: expected seq or reverse or random or pct"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// emulation_bugs NAME: runs one planted bug or its correct twin and says what came out: "right answer" (exit 0),
-// "WRONG ANSWER" (1) or "CUDA ERROR" (2). bug_test.cpp runs it in each build and checks who notices what.
+// emulation_bugs NAME: runs one planted bug or its correct twin and says what came out: "right answer" (exit
+// 0), "WRONG ANSWER" (1) or "CUDA ERROR" (2). bug_test.cpp runs it in each build and checks who notices what.
 
 #include <chrono>
 #include <cmath>
@@ -59,8 +59,8 @@ bool last_block_sum(bool correct) {
   DeviceArray<unsigned> counter(std::size_t{1});
   counter.fill_zero();
   return check(
-      [&](auto* x, auto* y) { return launch_last_block_sum(correct, x, partial.data(), counter.data(), y); }, 0, 1,
-      [](int) { return sum_of(small_numbers(kCount), 0, kFenceBlocks); });
+      [&](auto* x, auto* y) { return launch_last_block_sum(correct, x, partial.data(), counter.data(), y); },
+      0, 1, [](int) { return sum_of(small_numbers(kCount), 0, kFenceBlocks); });
 }
 
 bool async_reverse(bool correct) {
@@ -79,7 +79,8 @@ bool dynamic_offset(int offset) {
 }
 
 bool copy_all(bool correct) {
-  const bool right = check([=](auto* x, auto* y) { return launch_copy(correct, x, y, kCount); }, 0, kCount, x_at);
+  const bool right =
+      check([=](auto* x, auto* y) { return launch_copy(correct, x, y, kCount); }, 0, kCount, x_at);
   require_success(cudaGetLastError(), "after the memory was freed");  // where a plain build finds the overrun
   return right;
 }
@@ -101,7 +102,8 @@ bool vector_sum(int first) {
 }
 
 bool divergent_barrier(bool correct) {
-  return check([=](auto* x, auto* y) { return launch_divergent_barrier(correct, x, y); }, 0, kReverseThreads, x_at);
+  return check([=](auto* x, auto* y) { return launch_divergent_barrier(correct, x, y); }, 0, kReverseThreads,
+               x_at);
 }
 
 bool early_exit(bool correct) {

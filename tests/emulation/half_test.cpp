@@ -26,10 +26,12 @@ double decode(const Format& f, std::uint32_t bits) {
   const double sign = (bits & 0x8000u) != 0 ? -1.0 : 1.0;
   if (exponent == (1 << exponent_bits) - 1) return mantissa != 0 ? NAN : sign * INFINITY;
   if (exponent == 0) return sign * std::ldexp(mantissa, f.lowest_exponent - f.mantissa_bits);
-  return sign * std::ldexp(mantissa + (1 << f.mantissa_bits), exponent - 1 + f.lowest_exponent - f.mantissa_bits);
+  return sign *
+         std::ldexp(mantissa + (1 << f.mantissa_bits), exponent - 1 + f.lowest_exponent - f.mantissa_bits);
 }
 
-// Nearest representable value, ties to even: scaling by a power of two and rounding to an integer are exact in double.
+// Nearest representable value, ties to even: scaling by a power of two and rounding to an integer are exact
+// in double.
 double round_to(const Format& f, double x) {
   if (x == 0 || !std::isfinite(x)) return x;
   const int exponent = std::max(std::ilogb(x), f.lowest_exponent);
@@ -40,10 +42,11 @@ double round_to(const Format& f, double x) {
 // Bit patterns spread over all floats, with neighbours of every half-way point of both formats among them.
 template <class Function>
 void for_many_floats(Function function) {
-  for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += 4099) function(std::bit_cast<float>(std::uint32_t(bits)));
+  for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += 4099)
+    function(std::bit_cast<float>(std::uint32_t(bits)));
   for (std::uint32_t high = 0; high < 0x10000u; ++high)
-    for (const std::uint32_t low : {0x0u, 0x1u, 0xfffu, 0x1000u, 0x1001u, 0x2fffu, 0x3000u, 0x3001u, 0x7fffu, 0x8000u,
-                                    0x8001u, 0xffffu})
+    for (const std::uint32_t low : {0x0u, 0x1u, 0xfffu, 0x1000u, 0x1001u, 0x2fffu, 0x3000u, 0x3001u, 0x7fffu,
+                                    0x8000u, 0x8001u, 0xffffu})
       function(std::bit_cast<float>(high << 16 | low));
 }
 

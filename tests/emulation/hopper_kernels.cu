@@ -19,12 +19,14 @@ GPUNN_DEVICE void clear(float (&d)[32]) {
 }
 
 // d += a b^T of two swizzled 64 x 64 tiles
-GPUNN_DEVICE void multiply_tiles(float (&d)[32], const unsigned char* a, const unsigned char* b, std::uint32_t stride_a) {
+GPUNN_DEVICE void multiply_tiles(float (&d)[32], const unsigned char* a, const unsigned char* b,
+                                 std::uint32_t stride_a) {
   ptx::wgmma_fence();
   GPUNN_UNROLL
   for (int k = 0; k < kTile; k += 16)  // 16 columns are 32 bytes of the 128-byte row
     ptx::wgmma_m64n64k16_bf16(d, ptx::wgmma_descriptor(a + 2 * k, 16, stride_a, ptx::WgmmaSwizzle::bytes_128),
-                              ptx::wgmma_descriptor(b + 2 * k, 16, kRowGroup, ptx::WgmmaSwizzle::bytes_128), true);
+                              ptx::wgmma_descriptor(b + 2 * k, 16, kRowGroup, ptx::WgmmaSwizzle::bytes_128),
+                              true);
   ptx::wgmma_commit();
 }
 
@@ -61,21 +63,24 @@ GPUNN_KERNEL __launch_bounds__(kThreads)
   }
   if (kBug != HopperBug::no_proxy_fence) ptx::fence_proxy_async();
   __syncthreads();  // tile_b is written by all
-  if (kBug != HopperBug::no_copy_wait) ptx::mbarrier_wait_parity(&barrier, kBug == HopperBug::wrong_parity ? 1 : 0);
+  if (kBug != HopperBug::no_copy_wait)
+    ptx::mbarrier_wait_parity(&barrier, kBug == HopperBug::wrong_parity ? 1 : 0);
   float d[32];
   clear(d);
   multiply_tiles(d, tile_a, tile_b, kBug == HopperBug::wrong_stride ? kRowGroup / 2 : kRowGroup);
   if (kBug == HopperBug::early_reuse)
-    for (int i = t; i < kTile * 8; i += kThreads) *reinterpret_cast<float4*>(tile_b + i * 16) = float4{0, 0, 0, 0};
+    for (int i = t; i < kTile * 8; i += kThreads)
+      *reinterpret_cast<float4*>(tile_b + i * 16) = float4{0, 0, 0, 0};
   if (kBug != HopperBug::no_product_wait) ptx::wgmma_wait<0>();
   store_tile(d, c, kTile);
   if (kBug == HopperBug::no_product_wait) ptx::wgmma_wait<0>();
-  if (kBug == HopperBug::no_copy_wait || kBug == HopperBug::wrong_parity) ptx::mbarrier_wait_parity(&barrier, 0);
+  if (kBug == HopperBug::no_copy_wait || kBug == HopperBug::wrong_parity)
+    ptx::mbarrier_wait_parity(&barrier, 0);
 }
 
-GPUNN_KERNEL __launch_bounds__(kThreads) gemm_kernel(const __grid_constant__ ptx::TensorMap map_a,
-                                                     const __grid_constant__ ptx::TensorMap map_b, float* c, int N,
-                                                     int K) {
+GPUNN_KERNEL __launch_bounds__(kThreads)
+    gemm_kernel(const __grid_constant__ ptx::TensorMap map_a, const __grid_constant__ ptx::TensorMap map_b,
+                float* c, int N, int K) {
   GPUNN_DYN_SHARED(memory);  // [2 stages, a and b, 64, 128 bytes]
   GPUNN_SHARED(full, std::uint64_t[2]);
   GPUNN_SHARED(empty, std::uint64_t[2]);
@@ -139,7 +144,8 @@ GPUNN_KERNEL __launch_bounds__(kThreads)
     const unsigned char* tile_a = memory + k / 8 * kColumnGroup;
     ptx::wgmma_m64n64k16_bf16(
         d, ptx::wgmma_descriptor(tile_a, kColumnGroup, kCoreMatrix, ptx::WgmmaSwizzle::none),
-        ptx::wgmma_descriptor(tile_a + kTileBytes, kColumnGroup, kCoreMatrix, ptx::WgmmaSwizzle::none), k > 0);
+        ptx::wgmma_descriptor(tile_a + kTileBytes, kColumnGroup, kCoreMatrix, ptx::WgmmaSwizzle::none),
+        k > 0);
   }
   ptx::wgmma_commit();
   ptx::wgmma_wait<0>();
@@ -164,20 +170,30 @@ cudaError_t launch_tile(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c
 
 cudaError_t launch_hopper_tile(HopperBug bug, const __nv_bfloat16* a, const __nv_bfloat16* b, float* c) {
   switch (bug) {
-    case HopperBug::none: return launch_tile<HopperBug::none>(a, b, c);
-    case HopperBug::no_proxy_fence: return launch_tile<HopperBug::no_proxy_fence>(a, b, c);
-    case HopperBug::no_copy_wait: return launch_tile<HopperBug::no_copy_wait>(a, b, c);
-    case HopperBug::wrong_bytes: return launch_tile<HopperBug::wrong_bytes>(a, b, c);
-    case HopperBug::no_product_wait: return launch_tile<HopperBug::no_product_wait>(a, b, c);
-    case HopperBug::wrong_stride: return launch_tile<HopperBug::wrong_stride>(a, b, c);
-    case HopperBug::wrong_parity: return launch_tile<HopperBug::wrong_parity>(a, b, c);
-    case HopperBug::misaligned: return launch_tile<HopperBug::misaligned>(a, b, c);
-    case HopperBug::early_reuse: return launch_tile<HopperBug::early_reuse>(a, b, c);
+    case HopperBug::none:
+      return launch_tile<HopperBug::none>(a, b, c);
+    case HopperBug::no_proxy_fence:
+      return launch_tile<HopperBug::no_proxy_fence>(a, b, c);
+    case HopperBug::no_copy_wait:
+      return launch_tile<HopperBug::no_copy_wait>(a, b, c);
+    case HopperBug::wrong_bytes:
+      return launch_tile<HopperBug::wrong_bytes>(a, b, c);
+    case HopperBug::no_product_wait:
+      return launch_tile<HopperBug::no_product_wait>(a, b, c);
+    case HopperBug::wrong_stride:
+      return launch_tile<HopperBug::wrong_stride>(a, b, c);
+    case HopperBug::wrong_parity:
+      return launch_tile<HopperBug::wrong_parity>(a, b, c);
+    case HopperBug::misaligned:
+      return launch_tile<HopperBug::misaligned>(a, b, c);
+    case HopperBug::early_reuse:
+      return launch_tile<HopperBug::early_reuse>(a, b, c);
   }
   return cudaErrorInvalidValue;
 }
 
-cudaError_t launch_hopper_gemm(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int M, int N, int K) {
+cudaError_t launch_hopper_gemm(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int M, int N,
+                               int K) {
   ptx::TensorMap map_a, map_b;
   cudaError_t error = tile_map(map_a, a, M, K);
   if (error == cudaSuccess) error = tile_map(map_b, b, N, K);

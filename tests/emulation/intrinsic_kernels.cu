@@ -13,10 +13,18 @@ GPUNN_KERNEL shuffle_kernel(ShuffleKind kind, int argument, int width, int* out)
   const int value = 100 + static_cast<int>(threadIdx.x);
   int result = 0;
   switch (kind) {
-    case ShuffleKind::index: result = __shfl_sync(kFull, value, argument, width); break;
-    case ShuffleKind::up: result = __shfl_up_sync(kFull, value, static_cast<unsigned>(argument), width); break;
-    case ShuffleKind::down: result = __shfl_down_sync(kFull, value, static_cast<unsigned>(argument), width); break;
-    case ShuffleKind::exclusive: result = __shfl_xor_sync(kFull, value, argument, width); break;
+    case ShuffleKind::index:
+      result = __shfl_sync(kFull, value, argument, width);
+      break;
+    case ShuffleKind::up:
+      result = __shfl_up_sync(kFull, value, static_cast<unsigned>(argument), width);
+      break;
+    case ShuffleKind::down:
+      result = __shfl_down_sync(kFull, value, static_cast<unsigned>(argument), width);
+      break;
+    case ShuffleKind::exclusive:
+      result = __shfl_xor_sync(kFull, value, argument, width);
+      break;
   }
   out[threadIdx.x] = result;
 }
@@ -72,7 +80,8 @@ GPUNN_KERNEL block_shape_reversed_kernel(int* out) {
 
 GPUNN_KERNEL barrier_votes_kernel(int* out) {
   const int i = static_cast<int>(threadIdx.x);
-  const int count = __syncthreads_count(i % 3 == 0), all = __syncthreads_and(i < 64), any = __syncthreads_or(i == 63);
+  const int count = __syncthreads_count(i % 3 == 0), all = __syncthreads_and(i < 64),
+            any = __syncthreads_or(i == 63);
   out[i] = count * 100 + (all != 0 ? 10 : 0) + (any != 0 ? 1 : 0);
 }
 
@@ -159,9 +168,12 @@ cudaError_t launch_shuffle(ShuffleKind kind, int argument, int width, int* out) 
 cudaError_t launch_submasks(int* out, int warps) {
   return launch_kernel("submasks", &submasks_kernel, {1, static_cast<unsigned>(warps) * 32}, out);
 }
-cudaError_t launch_votes(unsigned mask, int* out) { return launch_kernel("votes", &votes_kernel, {1, 32}, mask, out); }
+cudaError_t launch_votes(unsigned mask, int* out) {
+  return launch_kernel("votes", &votes_kernel, {1, 32}, mask, out);
+}
 cudaError_t launch_block_shape(dim3 block, bool reversed, int* out) {
-  return launch_kernel("block_shape", reversed ? &block_shape_reversed_kernel : &block_shape_kernel, {2, block}, out);
+  return launch_kernel("block_shape", reversed ? &block_shape_reversed_kernel : &block_shape_kernel,
+                       {2, block}, out);
 }
 cudaError_t launch_barrier_votes(int threads, int* out) {
   return launch_kernel("barrier_votes", &barrier_votes_kernel, {1, static_cast<unsigned>(threads)}, out);

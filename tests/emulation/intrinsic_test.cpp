@@ -1,4 +1,5 @@
-// Device intrinsics in every order of threads. The suite is also run by the race detector: it must stay silent.
+// Device intrinsics in every order of threads. The suite is also run by the race detector: it must stay
+// silent.
 
 #include "tests/emulation/intrinsic_kernels.h"
 
@@ -17,10 +18,14 @@ INSTANTIATE_TEST_SUITE_P(Orders, IntrinsicsRace, testing::ValuesIn(kOrders), ord
 int expected_source(ShuffleKind kind, int lane, int argument, int width) {
   const int group = lane / width * width, position = lane % width;
   switch (kind) {
-    case ShuffleKind::index: return group + ((argument % width) + width) % width;
-    case ShuffleKind::up: return position >= argument ? lane - argument : lane;
-    case ShuffleKind::down: return position + argument < width ? lane + argument : lane;
-    case ShuffleKind::exclusive: break;
+    case ShuffleKind::index:
+      return group + ((argument % width) + width) % width;
+    case ShuffleKind::up:
+      return position >= argument ? lane - argument : lane;
+    case ShuffleKind::down:
+      return position + argument < width ? lane + argument : lane;
+    case ShuffleKind::exclusive:
+      break;
   }
   const int source = lane ^ argument;
   return source < group + width ? source : lane;  // earlier groups may be read, later ones not
@@ -34,8 +39,10 @@ TEST_P(IntrinsicsRace, ShufflesWithWidths) {
         ASSERT_EQ(launch_shuffle(kind, argument, width, out.data()), cudaSuccess);
         const auto& result = out.download();
         for (int lane = 0; lane < 32; ++lane)
-          ASSERT_EQ(result[static_cast<std::size_t>(lane)], 100 + expected_source(kind, lane, argument, width))
-              << "kind " << static_cast<int>(kind) << " argument " << argument << " width " << width << " lane " << lane;
+          ASSERT_EQ(result[static_cast<std::size_t>(lane)],
+                    100 + expected_source(kind, lane, argument, width))
+              << "kind " << static_cast<int>(kind) << " argument " << argument << " width " << width
+              << " lane " << lane;
       }
 }
 

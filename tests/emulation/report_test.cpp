@@ -30,8 +30,8 @@ class Reports : public testing::Test {
     emu::set_config(saved_);
   }
 
-  // Runs a kernel of one block that must be reported, and a correct one after it. The launch itself may already
-  // return the error, or not: the kernel runs beside the host.
+  // Runs a kernel of one block that must be reported, and a correct one after it. The launch itself may
+  // already return the error, or not: the kernel runs beside the host.
   template <class Kernel>
   std::string report_of(Kernel kernel, unsigned threads, std::size_t shared_bytes = 0) {
     static_cast<void>(launch_kernel("reported_kernel", kernel, {1, threads, shared_bytes}, x_.data()));
@@ -80,8 +80,12 @@ TEST_F(Reports, DeadlockOfTwoBarriers) {
 TEST_F(Reports, WarpOperations) {
   static_cast<void>(launch_half_shuffle(false, x_.data(), x_.data()));
   EXPECT_THAT(outcome(), HasSubstr("names lanes that have ended"));
-  EXPECT_THAT(report_of(+[](float*) { __syncwarp(0x1u); }, 32), HasSubstr("not in the mask of its own"));
-  EXPECT_THAT(report_of(+[](float* x) { x[threadIdx.x] = __shfl_sync(~0u, 1.0f, 0, 5); }, 32), HasSubstr("width 5"));
+  EXPECT_THAT(report_of(
+                  +[](float*) { __syncwarp(0x1u); }, 32),
+              HasSubstr("not in the mask of its own"));
+  EXPECT_THAT(report_of(
+                  +[](float* x) { x[threadIdx.x] = __shfl_sync(~0u, 1.0f, 0, 5); }, 32),
+              HasSubstr("width 5"));
   const auto mixed = +[](float*) {
     if (threadIdx.x < 16) {
       __syncwarp();
@@ -109,7 +113,12 @@ TEST_F(Reports, Livelock) {
 }
 
 TEST_F(Reports, Trap) {
-  EXPECT_THAT(report_of(+[](float*) { if (threadIdx.x == 5) __trap(); }, 32), HasSubstr("thread (5,0,0)"));
+  EXPECT_THAT(report_of(
+                  +[](float*) {
+                    if (threadIdx.x == 5) __trap();
+                  },
+                  32),
+              HasSubstr("thread (5,0,0)"));
 }
 
 TEST_F(Reports, SharedMemory) {
@@ -175,9 +184,8 @@ TEST_F(Reports, SeedDecidesTheOrder) {
   config.schedule = emu::Schedule::random;
   DeviceArray<unsigned> next(std::size_t{1});
   DeviceArray<float> turns(64);
-  const auto kernel = +[](unsigned* counter, float* turn) {
-    turn[threadIdx.x] = static_cast<float>(atomicAdd(counter, 1u));
-  };
+  const auto kernel =
+      +[](unsigned* counter, float* turn) { turn[threadIdx.x] = static_cast<float>(atomicAdd(counter, 1u)); };
   const auto run = [&](std::uint64_t seed) {
     config.seed = seed;
     emu::set_config(config);

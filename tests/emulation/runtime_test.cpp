@@ -126,7 +126,8 @@ TEST_F(RuntimeRace, CopiesCheckKindAndBounds) {
   EXPECT_EQ(cudaMemcpy(device.data + 1, host.data(), bytes, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(host.data(), device.data, bytes, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemcpy(device.data, host.data(), bytes, cudaMemcpyDeviceToDevice), cudaErrorInvalidValue);
-  EXPECT_EQ(cudaMemcpy(device.data, host.data(), 4, static_cast<cudaMemcpyKind>(7)), cudaErrorInvalidMemcpyDirection);
+  EXPECT_EQ(cudaMemcpy(device.data, host.data(), 4, static_cast<cudaMemcpyKind>(7)),
+            cudaErrorInvalidMemcpyDirection);
   EXPECT_EQ(cudaMemset(host.data(), 0, 4), cudaErrorInvalidValue);
   EXPECT_EQ(cudaMemset(device.data, 0, bytes + 1), cudaErrorInvalidValue);
 }
@@ -137,11 +138,11 @@ TEST_F(RuntimeRace, TwoDimensionalCopy) {
   std::vector<unsigned char> from(kRows * kHostPitch), back(kRows * kHostPitch, 0xee);
   for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<unsigned char>(i);
   OwnStream stream;
-  ASSERT_EQ(cudaMemcpy2DAsync(device.data, kPitch, from.data(), kHostPitch, kWidth, kRows, cudaMemcpyHostToDevice,
-                              stream.handle),
+  ASSERT_EQ(cudaMemcpy2DAsync(device.data, kPitch, from.data(), kHostPitch, kWidth, kRows,
+                              cudaMemcpyHostToDevice, stream.handle),
             cudaSuccess);
-  ASSERT_EQ(cudaMemcpy2DAsync(back.data(), kHostPitch, device.data, kPitch, kWidth, kRows, cudaMemcpyDeviceToHost,
-                              stream.handle),
+  ASSERT_EQ(cudaMemcpy2DAsync(back.data(), kHostPitch, device.data, kPitch, kWidth, kRows,
+                              cudaMemcpyDeviceToHost, stream.handle),
             cudaSuccess);
   ASSERT_EQ(cudaStreamSynchronize(stream.handle), cudaSuccess);
   for (size_t row = 0; row < kRows; ++row)
@@ -149,7 +150,8 @@ TEST_F(RuntimeRace, TwoDimensionalCopy) {
       EXPECT_EQ(back[row * kHostPitch + i], i < kWidth ? from[row * kHostPitch + i] : 0xee);
   EXPECT_EQ(cudaMemcpy2DAsync(device.data, 8, from.data(), kHostPitch, kWidth, 1, cudaMemcpyHostToDevice),
             cudaErrorInvalidPitchValue);
-  EXPECT_EQ(cudaMemcpy2DAsync(device.data, SIZE_MAX / 2, from.data(), kHostPitch, kWidth, 5, cudaMemcpyHostToDevice),
+  EXPECT_EQ(cudaMemcpy2DAsync(device.data, SIZE_MAX / 2, from.data(), kHostPitch, kWidth, 5,
+                              cudaMemcpyHostToDevice),
             cudaErrorInvalidValue);
 }
 
@@ -182,12 +184,14 @@ TEST_F(RuntimeRace, EventsOrderStreams) {
   Gate gate;
   EXPECT_EQ(cudaEventQuery(event.handle), cudaSuccess);  // never recorded: complete
   ASSERT_EQ(cudaLaunchHostFunc(first.handle, &Gate::hold, &gate), cudaSuccess);
-  ASSERT_EQ(cudaMemcpyAsync(x.data, host.data(), kCount * 4, cudaMemcpyHostToDevice, first.handle), cudaSuccess);
+  ASSERT_EQ(cudaMemcpyAsync(x.data, host.data(), kCount * 4, cudaMemcpyHostToDevice, first.handle),
+            cudaSuccess);
   ASSERT_EQ(launch_scale(x.data, y.data, 2.0f, kCount, first.handle), cudaSuccess);
   ASSERT_EQ(cudaEventRecord(event.handle, first.handle), cudaSuccess);
   ASSERT_EQ(cudaStreamWaitEvent(second.handle, event.handle, cudaEventWaitDefault), cudaSuccess);
   ASSERT_EQ(launch_scale(y.data, z.data, 3.0f, kCount, second.handle), cudaSuccess);
-  ASSERT_EQ(cudaMemcpyAsync(result.data(), z.data, kCount * 4, cudaMemcpyDeviceToHost, second.handle), cudaSuccess);
+  ASSERT_EQ(cudaMemcpyAsync(result.data(), z.data, kCount * 4, cudaMemcpyDeviceToHost, second.handle),
+            cudaSuccess);
   EXPECT_EQ(cudaEventQuery(event.handle), cudaErrorNotReady);
   EXPECT_EQ(cudaStreamQuery(second.handle), cudaErrorNotReady);
   static_cast<void>(cudaGetLastError());
@@ -203,9 +207,10 @@ TEST_F(RuntimeRace, ElapsedTime) {
   float ms = -1;
   EXPECT_EQ(cudaEventElapsedTime(&ms, start.handle, end.handle), cudaErrorInvalidResourceHandle);
   ASSERT_EQ(cudaEventRecord(start.handle, stream.handle), cudaSuccess);
-  ASSERT_EQ(cudaLaunchHostFunc(
-                stream.handle, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); }, nullptr),
-            cudaSuccess);
+  ASSERT_EQ(
+      cudaLaunchHostFunc(
+          stream.handle, [](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(5)); }, nullptr),
+      cudaSuccess);
   ASSERT_EQ(cudaEventRecord(end.handle, stream.handle), cudaSuccess);
   ASSERT_EQ(cudaEventRecord(untimed.handle, stream.handle), cudaSuccess);
   ASSERT_EQ(cudaEventSynchronize(end.handle), cudaSuccess);
@@ -249,7 +254,8 @@ TEST_F(RuntimeRace, HostFunctionsMayNotCallTheRuntime) {
 TEST_F(RuntimeRace, LaunchLimits) {
   Buffer x(kCount);
   const auto launch = [&](LaunchConfig config) {
-    return launch_kernel("limits", +[](float*) {}, config, x.data);
+    return launch_kernel(
+        "limits", +[](float*) {}, config, x.data);
   };
   EXPECT_EQ(launch({1, 1024}), cudaSuccess);
   EXPECT_EQ(launch({1, 1025}), cudaErrorInvalidConfiguration);
@@ -261,7 +267,9 @@ TEST_F(RuntimeRace, LaunchLimits) {
   EXPECT_EQ(launch({1, 32, 227 * 1024 + 1}), cudaErrorInvalidValue);
   EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   cudaFuncAttributes attributes{};
-  EXPECT_EQ(cudaFuncGetAttributes(&attributes, +[](float*) {}), cudaSuccess);
+  EXPECT_EQ(cudaFuncGetAttributes(
+                &attributes, +[](float*) {}),
+            cudaSuccess);
   EXPECT_EQ(attributes.maxThreadsPerBlock, 1024);
   EXPECT_EQ(attributes.maxDynamicSharedSizeBytes, 48 * 1024);
 }
@@ -285,6 +293,10 @@ TEST_F(RuntimeRace, InjectedFailures) {
   EXPECT_EQ(cudaMalloc(&p, 16), cudaErrorMemoryAllocation);
   ASSERT_EQ(cudaMalloc(&p, 16), cudaSuccess);
   cudaFree(p);
+  emu::fail_at(emu::Call::malloc, 1, cudaErrorMemoryAllocation);
+  emu::fail_at(emu::Call::malloc, 2, cudaErrorUnknown);
+  EXPECT_EQ(cudaMalloc(&p, 16), cudaErrorMemoryAllocation);
+  EXPECT_EQ(cudaMalloc(&p, 16), cudaErrorUnknown);
   emu::fail_at(emu::Call::memcpy, 1, cudaErrorUnknown);
   EXPECT_EQ(cudaMemsetAsync(x.data, 0, 4), cudaErrorUnknown);
   EXPECT_EQ(cudaMemsetAsync(x.data, 0, 4), cudaSuccess);

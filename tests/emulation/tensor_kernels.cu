@@ -9,7 +9,8 @@
 namespace gpunn::test {
 namespace {
 
-GPUNN_KERNEL mma_kernel(Product kind, const std::uint32_t* a, const std::uint32_t* b, const float* c, float* d) {
+GPUNN_KERNEL mma_kernel(Product kind, const std::uint32_t* a, const std::uint32_t* b, const float* c,
+                        float* d) {
   const unsigned lane = threadIdx.x;
   std::uint32_t a_registers[4], b_registers[2];
   float c_registers[4], d_registers[4];
@@ -19,9 +20,15 @@ GPUNN_KERNEL mma_kernel(Product kind, const std::uint32_t* a, const std::uint32_
   }
   for (int i = 0; i < 2; ++i) b_registers[i] = b[lane * 2 + i];
   switch (kind) {
-    case Product::bf16: ptx::mma_m16n8k16_bf16(d_registers, a_registers, b_registers, c_registers); break;
-    case Product::f16: ptx::mma_m16n8k16_f16(d_registers, a_registers, b_registers, c_registers); break;
-    case Product::tf32: ptx::mma_m16n8k8_tf32(d_registers, a_registers, b_registers, c_registers); break;
+    case Product::bf16:
+      ptx::mma_m16n8k16_bf16(d_registers, a_registers, b_registers, c_registers);
+      break;
+    case Product::f16:
+      ptx::mma_m16n8k16_f16(d_registers, a_registers, b_registers, c_registers);
+      break;
+    case Product::tf32:
+      ptx::mma_m16n8k8_tf32(d_registers, a_registers, b_registers, c_registers);
+      break;
   }
   for (int i = 0; i < 4; ++i) d[lane * 4 + i] = d_registers[i];
 }
@@ -35,14 +42,20 @@ GPUNN_KERNEL ldmatrix_kernel(const std::uint16_t* source, std::uint32_t* out) {
   std::uint32_t r[kCount];
   const void* row = &rows[lane % (8 * kCount)][0];
   if constexpr (kCount == 1) {
-    if constexpr (kTransposed) ptx::ldmatrix_x1_trans(r, row);
-    else ptx::ldmatrix_x1(r, row);
+    if constexpr (kTransposed)
+      ptx::ldmatrix_x1_trans(r, row);
+    else
+      ptx::ldmatrix_x1(r, row);
   } else if constexpr (kCount == 2) {
-    if constexpr (kTransposed) ptx::ldmatrix_x2_trans(r, row);
-    else ptx::ldmatrix_x2(r, row);
+    if constexpr (kTransposed)
+      ptx::ldmatrix_x2_trans(r, row);
+    else
+      ptx::ldmatrix_x2(r, row);
   } else {
-    if constexpr (kTransposed) ptx::ldmatrix_x4_trans(r, row);
-    else ptx::ldmatrix_x4(r, row);
+    if constexpr (kTransposed)
+      ptx::ldmatrix_x4_trans(r, row);
+    else
+      ptx::ldmatrix_x4(r, row);
   }
   for (int i = 0; i < kCount; ++i) out[lane * 4 + i] = r[i];
 }
@@ -74,14 +87,16 @@ GPUNN_KERNEL cp_async_groups_kernel(const float* source, float* out) {
   out[2] = tile[2];
 }
 
-constexpr int kTile = 64, kDepth = 32, kPitch = kDepth + 8;  // rows of 80 bytes: aligned and free of conflicts
+constexpr int kTile = 64, kDepth = 32,
+              kPitch = kDepth + 8;  // rows of 80 bytes: aligned and free of conflicts
 
-GPUNN_DEVICE void load_tile(__nv_bfloat16 (*tile)[kPitch], const __nv_bfloat16* source, int row0, int rows, int k0,
-                            int K) {
+GPUNN_DEVICE void load_tile(__nv_bfloat16 (*tile)[kPitch], const __nv_bfloat16* source, int row0, int rows,
+                            int k0, int K) {
   for (int i = static_cast<int>(threadIdx.x); i < kTile * kDepth / 8; i += 128) {
     const int row = i / (kDepth / 8), k = i % (kDepth / 8) * 8;
     const bool inside = row0 + row < rows && k0 + k < K;
-    ptx::cp_async_16(&tile[row][k], source + (inside ? static_cast<std::ptrdiff_t>(row0 + row) * K + k0 + k : 0), inside);
+    ptx::cp_async_16(&tile[row][k],
+                     source + (inside ? static_cast<std::ptrdiff_t>(row0 + row) * K + k0 + k : 0), inside);
   }
 }
 
@@ -115,13 +130,15 @@ GPUNN_KERNEL __launch_bounds__(128)
     for (int k = 0; k < kDepth; k += 16) {
       std::uint32_t fragment_a[2][4], fragment_b[4][2];
       GPUNN_UNROLL
-      for (int i = 0; i < 2; ++i) ptx::ldmatrix_x4(fragment_a[i], &now_a[warp_m + i * 16 + lane % 16][k + lane / 16 * 8]);
-      GPUNN_UNROLL
-      for (int j = 0; j < 4; ++j) ptx::ldmatrix_x2(fragment_b[j], &now_b[warp_n + j * 8 + lane % 8][k + lane / 8 % 2 * 8]);
-      GPUNN_UNROLL
       for (int i = 0; i < 2; ++i)
-        GPUNN_UNROLL
-        for (int j = 0; j < 4; ++j) ptx::mma_m16n8k16_bf16(sums[i][j], fragment_a[i], fragment_b[j], sums[i][j]);
+        ptx::ldmatrix_x4(fragment_a[i], &now_a[warp_m + i * 16 + lane % 16][k + lane / 16 * 8]);
+      GPUNN_UNROLL
+      for (int j = 0; j < 4; ++j)
+        ptx::ldmatrix_x2(fragment_b[j], &now_b[warp_n + j * 8 + lane % 8][k + lane / 8 % 2 * 8]);
+      GPUNN_UNROLL
+      for (int i = 0; i < 2; ++i) GPUNN_UNROLL
+      for (int j = 0; j < 4; ++j)
+        ptx::mma_m16n8k16_bf16(sums[i][j], fragment_a[i], fragment_b[j], sums[i][j]);
     }
     __syncthreads();  // the tiles may be overwritten
   }
@@ -151,7 +168,8 @@ GPUNN_KERNEL transposed_b_kernel(const __nv_bfloat16* a, const __nv_bfloat16* b,
 
 }  // namespace
 
-cudaError_t launch_mma(Product kind, const std::uint32_t* a, const std::uint32_t* b, const float* c, float* d) {
+cudaError_t launch_mma(Product kind, const std::uint32_t* a, const std::uint32_t* b, const float* c,
+                       float* d) {
   return launch_kernel("mma", &mma_kernel, {1, 32}, kind, a, b, c, d);
 }
 
@@ -173,8 +191,10 @@ cudaError_t launch_cp_async_groups(const float* source, float* out) {
   return launch_kernel("cp_async_groups", &cp_async_groups_kernel, {1, 1}, source, out);
 }
 
-cudaError_t launch_tensor_gemm(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int M, int N, int K) {
-  const dim3 grid(static_cast<unsigned>((N + kTile - 1) / kTile), static_cast<unsigned>((M + kTile - 1) / kTile));
+cudaError_t launch_tensor_gemm(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int M, int N,
+                               int K) {
+  const dim3 grid(static_cast<unsigned>((N + kTile - 1) / kTile),
+                  static_cast<unsigned>((M + kTile - 1) / kTile));
   return launch_kernel("tensor_gemm", &gemm_kernel, {grid, 128}, a, b, c, M, N, K);
 }
 

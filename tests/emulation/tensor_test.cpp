@@ -31,16 +31,20 @@ std::vector<__nv_bfloat16> bf16_matrix(std::size_t count, std::size_t salt) {
 
 std::uint32_t encode(Product kind, float v) {
   switch (kind) {
-    case Product::bf16: return __bfloat16_as_ushort(__float2bfloat16_rn(v));
-    case Product::f16: return __half_as_ushort(__float2half_rn(v));
-    default: return std::bit_cast<std::uint32_t>(v);
+    case Product::bf16:
+      return __bfloat16_as_ushort(__float2bfloat16_rn(v));
+    case Product::f16:
+      return __half_as_ushort(__float2half_rn(v));
+    default:
+      return std::bit_cast<std::uint32_t>(v);
   }
 }
 
 struct Position {
   std::size_t row, column;
 };
-// PTX ISA, matrix fragments of mma.m16n8k16 (.bf16, .f16) and mma.m16n8k8 (.tf32): where element e of a lane lies.
+// PTX ISA, matrix fragments of mma.m16n8k16 (.bf16, .f16) and mma.m16n8k8 (.tf32): where element e of a lane
+// lies.
 Position a_position(Product kind, std::size_t lane, std::size_t e) {
   const std::size_t group = lane >> 2, in_group = lane % 4;
   if (kind == Product::tf32) return {e == 0 || e == 2 ? group : group + 8, e < 2 ? in_group : in_group + 4};
@@ -66,9 +70,11 @@ TEST_P(TensorCoreRace, MmaAgainstPlainProducts) {
     std::vector<float> c(128);
     for (std::size_t lane = 0; lane < 32; ++lane) {
       for (std::size_t e = 0; e < 4 * per_register; ++e)
-        a[lane * 4 + e / per_register] |= encode(kind, a_at(a_position(kind, lane, e))) << 16 * (e % per_register);
+        a[lane * 4 + e / per_register] |= encode(kind, a_at(a_position(kind, lane, e)))
+                                          << 16 * (e % per_register);
       for (std::size_t e = 0; e < 2 * per_register; ++e)
-        b[lane * 2 + e / per_register] |= encode(kind, b_at(b_position(kind, lane, e))) << 16 * (e % per_register);
+        b[lane * 2 + e / per_register] |= encode(kind, b_at(b_position(kind, lane, e)))
+                                          << 16 * (e % per_register);
       for (std::size_t e = 0; e < 4; ++e) c[lane * 4 + e] = c_at(c_position(lane, e));
     }
     if (kind == Product::tf32)
@@ -82,7 +88,8 @@ TEST_P(TensorCoreRace, MmaAgainstPlainProducts) {
         const Position p = c_position(lane, e);
         double expected = c_at(p);
         for (std::size_t k = 0; k < depth; ++k) expected += double{a_at({p.row, k})} * b_at({k, p.column});
-        ASSERT_EQ(d.host[lane * 4 + e], expected) << static_cast<int>(kind) << " lane " << lane << " element " << e;
+        ASSERT_EQ(d.host[lane * 4 + e], expected)
+            << static_cast<int>(kind) << " lane " << lane << " element " << e;
       }
   }
 }
@@ -100,7 +107,8 @@ TEST_P(TensorCoreRace, Ldmatrix) {
         for (std::size_t m = 0; m < static_cast<std::size_t>(count); ++m)
           for (std::size_t e = 0; e < 2; ++e) {
             const std::size_t line = lane / 4, position = lane % 4 * 2 + e;
-            const std::size_t row = m * 8 + (transposed ? position : line), column = transposed ? line : position;
+            const std::size_t row = m * 8 + (transposed ? position : line),
+                              column = transposed ? line : position;
             ASSERT_EQ(out.host[lane * 4 + m] >> (16 * e) & 0xffffu, rows[row * 8 + column]);
           }
     }
@@ -118,7 +126,8 @@ TEST_P(TensorCoreRace, CpAsyncSizesAndZeroFill) {
     ASSERT_EQ(launch_cp_async(bytes, source.data(), flags.data(), out.data()), cudaSuccess);
     out.download();
     for (std::size_t i = 0; i < size; ++i)
-      ASSERT_EQ(out.host[i], valid[i / static_cast<std::size_t>(bytes)] != 0 ? content[i] : 0) << bytes << " " << i;
+      ASSERT_EQ(out.host[i], valid[i / static_cast<std::size_t>(bytes)] != 0 ? content[i] : 0)
+          << bytes << " " << i;
   }
 }
 
@@ -178,7 +187,8 @@ TEST_P(TensorCoreRace, HopperCoreMatrices) {
   const auto pack = [](const std::vector<__nv_bfloat16>& m) {
     std::vector<__nv_bfloat16> packed(m.size());
     for (std::size_t row = 0; row < kSide; ++row)
-      for (std::size_t k = 0; k < kSide; ++k) packed[k / 8 * 512 + row / 8 * 64 + row % 8 * 8 + k % 8] = m[row * kSide + k];
+      for (std::size_t k = 0; k < kSide; ++k)
+        packed[k / 8 * 512 + row / 8 * 64 + row % 8 * 8 + k % 8] = m[row * kSide + k];
     return packed;
   };
   DeviceArray<__nv_bfloat16> device_a(pack(a)), device_b(pack(b));
@@ -187,7 +197,8 @@ TEST_P(TensorCoreRace, HopperCoreMatrices) {
   expect_product(a, b, c.download(), kSide, kSide, kSide);
 }
 
-// Swizzled K-major tiles: in rows of w bytes, 16-byte chunk j of row r lies at chunk j ^ (r * w / 128 % (w / 16)).
+// Swizzled K-major tiles: in rows of w bytes, 16-byte chunk j of row r lies at chunk j ^ (r * w / 128 % (w /
+// 16)).
 TEST(WgmmaDescriptor, SwizzledRows) {
   struct Mode {
     std::uint64_t code;

@@ -1,5 +1,6 @@
 #pragma once
-// bfloat16 for the emulated build: the toolkit's names for storage and conversion. Arithmetic goes through float.
+// bfloat16 for the emulated build: the toolkit's names for storage and conversion. Arithmetic goes through
+// float.
 
 #include <bit>
 #include <cstdint>

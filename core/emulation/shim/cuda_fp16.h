@@ -49,7 +49,8 @@ inline __half __float2half_rn(float f) {
     h |= (rebased + 0xfffu + ((rebased >> 13) & 1u)) >> 13;
   } else if (magnitude >= kUnderflow) {
     const std::uint32_t mantissa = (magnitude & 0x7fffffu) | 0x800000u, shift = 126 - (magnitude >> 23);
-    const std::uint32_t quotient = mantissa >> shift, rest = mantissa & ((1u << shift) - 1), tie = 1u << (shift - 1);
+    const std::uint32_t quotient = mantissa >> shift, rest = mantissa & ((1u << shift) - 1),
+                        tie = 1u << (shift - 1);
     h |= quotient + (rest > tie || (rest == tie && (quotient & 1u)) ? 1u : 0u);
   }
   return {static_cast<std::uint16_t>(h)};

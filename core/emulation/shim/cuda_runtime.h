@@ -1,6 +1,6 @@
 #pragma once
-// Emulated subset of the CUDA runtime, found before the toolkit's header in emulated builds. Values of enumerators are
-// CUDA's. Differences from a GPU are listed in docs/emulation.md.
+// Emulated subset of the CUDA runtime, found before the toolkit's header in emulated builds. Values of
+// enumerators are CUDA's. Differences from a GPU are listed in docs/emulation.md.
 
 #include <cstddef>
 #include <cstdint>

@@ -107,10 +107,11 @@ Tensor Saved::operator()(const Backward& b) const {
   if (!tensor_.defined()) return tensor_;
   const std::uint32_t now = tensor_.storage().version();
   if (now != version_) {
-    OpScope scope(b.node().name());
-    detail::throw_invalid(detail::concat(
-        "a tensor ", tensor_.shape(), " needed for backward was overwritten in place: ", "expected version ",
-        version_, ", got ", now));
+    const Node& node = b.node();
+    detail::throw_invalid(detail::concat("a tensor ", tensor_.shape(), " that ", node.layer(),
+                                         node.layer().empty() ? "" : ": ", node.name(),
+                                         " needs for backward was overwritten in place: expected version ",
+                                         version_, ", got ", now));
   }
   if (!is_output_ || !b.creates_graph()) return tensor_;
   Tensor with_history = tensor_.detach();

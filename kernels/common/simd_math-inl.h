@@ -99,7 +99,8 @@ HWY_INLINE V Tanh(D d, V x) {
   // else 1 - 2 / (e^2|x| + 1); an overflow of the exponential gives 1
   const V t = Exp(d, hn::Add(a, a));
   const V large = hn::Sub(one, hn::Div(hn::Set(d, 2.0f), hn::Add(t, one)));
-  return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), small, hn::CopySign(large, x));
+  // The sign also where it would be lost: tanh(-0) is -0.
+  return hn::CopySign(hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.625f)), small, large), x);
 }
 
 /// 1 / (1 + e^-x), by e^-|x| on both sides of 0 so that nothing overflows or cancels.

@@ -51,7 +51,7 @@ struct SumLeaf {
 struct MaxLeaf {
   static constexpr float kIdentity = -HUGE_VALF;
   static HWY_INLINE Vector combine(Vector a, Vector b) {
-    return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::Ne(b, b)), b, a);
+    return hn::IfThenElse(hn::Or(hn::Gt(b, a), hn::IsNaN(b)), b, a);
   }
   static float combine(float a, float b) { return b > a || b != b ? b : a; }
 };
@@ -130,7 +130,7 @@ std::int64_t FindFirst(const float* x, std::int64_t n, float value) {
   std::int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const Vector v = hn::LoadU(d, x + i);
-    const auto found = hn::FindFirstTrue(d, hn::Or(hn::Eq(v, wanted), hn::Ne(v, v)));
+    const auto found = hn::FindFirstTrue(d, hn::Or(hn::Eq(v, wanted), hn::IsNaN(v)));
     if (found >= 0) return i + static_cast<std::int64_t>(found);
   }
   while (i < n - 1 && !(x[i] == value || x[i] != x[i])) ++i;

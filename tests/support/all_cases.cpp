@@ -3,12 +3,18 @@
 
 namespace gpunn::parity {
 
+void add_elementwise_cases(Suite& suite);
+void add_reduce_cases(Suite& suite);
+void add_optim_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_cross_entropy_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
 
 Suite all_cases() {
   Suite suite;
+  add_elementwise_cases(suite);
+  add_reduce_cases(suite);
+  add_optim_cases(suite);
   add_softmax_cases(suite);
   add_cross_entropy_cases(suite);
   add_loss_cases(suite);

@@ -1,0 +1,298 @@
+#include "gpunn/kernels/elementwise/elementwise.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "gpunn/core/autograd.h"
+#include "gpunn/core/error.h"
+#include "gpunn/kernels/reduce/reduce.h"
+#include "tests/support/devices.h"
+#include "tests/support/expect_parity.h"
+#include "tests/support/gradcheck.h"
+
+namespace gpunn {
+namespace parity {
+void add_elementwise_cases(Suite& suite);
+}
+
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+TEST(ElementwiseParity, Cpu) { parity::expect_parity_on_cpu(parity::add_elementwise_cases); }
+#if GPUNN_HAS_CUDA
+TEST(ElementwiseParity, Cuda) { parity::expect_parity_on_cuda(parity::add_elementwise_cases); }
+#endif
+
+// ---- accuracy
+
+/// Distance of `got` from `exact` in units of the last place of a float of that size.
+double ulps(float got, double exact) {
+  int exponent = 0;
+  std::frexp(exact, &exponent);
+  return std::abs(static_cast<double>(got) - exact) / std::ldexp(1.0, std::max(exponent - 24, -149));
+}
+
+struct Accuracy {
+  const char* name;
+  Tensor (*op)(const Tensor&);
+  double (*exact)(double);
+};
+
+/// Floats of all magnitudes, positive and negative, subnormal ones included: every `step`-th bit pattern.
+std::vector<float> all_magnitudes(std::uint32_t step) {
+  std::vector<float> values;
+  for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += step)
+    values.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(bits)));
+  return values;
+}
+
+TEST(ElementwiseAccuracy, FourUlpOverTheWholeRange) {
+  const std::vector<float> x = all_magnitudes(4999);
+  const Accuracy functions[] = {
+      {"exp", exp, [](double v) { return std::exp(v); }},
+      {"log", log, [](double v) { return std::log(v); }},
+      {"tanh", tanh, [](double v) { return std::tanh(v); }},
+      {"sigmoid", sigmoid,
+       [](double v) { return v < 0 ? std::exp(v) / (1 + std::exp(v)) : 1 / (1 + std::exp(-v)); }},
+  };
+  for (const Accuracy& f : functions) {
+    const std::vector<float> y =
+        f.op(Tensor::from(x, {static_cast<std::int64_t>(x.size())})).to_vector<float>();
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double exact = f.exact(static_cast<double>(x[i]));
+      if (std::isnan(exact)) {
+        ASSERT_TRUE(std::isnan(y[i])) << f.name << "(" << x[i] << ") = " << y[i];
+      } else if (std::isinf(static_cast<float>(exact))) {
+        ASSERT_EQ(y[i], static_cast<float>(exact)) << f.name << "(" << x[i] << ")";
+      } else {
+        const double error = ulps(y[i], exact);
+        ASSERT_TRUE(error <= 4) << f.name << "(" << x[i] << ") = " << y[i] << ", expected " << exact << ": "
+                                << error << " ulp";
+        worst = std::max(worst, error);
+      }
+    }
+    RecordProperty(f.name, std::to_string(worst));
+  }
+}
+
+TEST(ElementwiseAccuracy, ValueDoesNotDependOnPosition) {
+  const Tensor x = randn({300});
+  const std::vector<float> whole = exp(x).to_vector<float>();
+  for (const std::int64_t start : {1, 7, 64, 290}) {
+    const std::vector<float> part = exp(x.narrow(0, start, 300 - start)).to_vector<float>();
+    EXPECT_EQ(part, std::vector<float>(whole.begin() + start, whole.end())) << start;
+  }
+}
+
+// ---- values as PyTorch has them, on every device
+
+class ElementwiseDevice : public testing::DeviceTest {
+ protected:
+  Tensor make(std::initializer_list<float> values) const { return Tensor::from(values).to(device()); }
+};
+GPUNN_ON_EVERY_DEVICE(ElementwiseDevice);
+
+/// Equal, NaN included, the sign of zero included.
+void expect_same(const Tensor& got, const std::vector<float>& expected, const char* what) {
+  const std::vector<float> values = got.to_vector<float>();
+  ASSERT_EQ(values.size(), expected.size()) << what;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    if (std::isnan(expected[i]))
+      EXPECT_TRUE(std::isnan(values[i])) << what << " [" << i << "] is " << values[i];
+    else
+      EXPECT_EQ(values[i], expected[i]) << what << " [" << i << "]";
+  }
+}
+
+TEST_P(ElementwiseDevice, SpecialValuesAsPyTorch) {
+  const Tensor x = make({kNaN, kInf, -kInf, 0.0f, -0.0f, 1.0f, -1.0f});
+  expect_same(neg(x), {kNaN, -kInf, kInf, 0, 0, -1, 1}, "neg");
+  expect_same(relu(x), {kNaN, kInf, 0, 0, 0, 1, 0}, "relu");
+  expect_same(exp(make({kNaN, kInf, -kInf, 0, -0.0f, 89, -104})), {kNaN, kInf, 0, 1, 1, kInf, 0}, "exp");
+  expect_same(log(make({kNaN, kInf, -kInf, 0, -0.0f, 1, -1})), {kNaN, kInf, kNaN, -kInf, -kInf, 0, kNaN},
+              "log");
+  expect_same(sigmoid(make({kNaN, kInf, -kInf, 0, 200, -200})), {kNaN, 1, 0, 0.5f, 1, 0}, "sigmoid");
+  expect_same(tanh(make({kNaN, kInf, -kInf, 0, -0.0f, 50, -50})), {kNaN, 1, -1, 0, -0.0f, 1, -1}, "tanh");
+  const Tensor y = make({1, kInf, kInf, 0, 2, kNaN, -0.0f});
+  expect_same(add(x, y), {kNaN, kInf, kNaN, 0, 2, kNaN, -1}, "add");
+  expect_same(sub(x, y), {kNaN, kNaN, -kInf, 0, -2, kNaN, -1}, "sub");
+  expect_same(mul(x, y), {kNaN, kInf, -kInf, 0, 0, kNaN, 0}, "mul");
+  expect_same(div(x, y), {kNaN, kNaN, kNaN, kNaN, 0, kNaN, kInf}, "div");
+  EXPECT_TRUE(std::signbit(tanh(x).to_vector<float>()[4]));
+}
+
+TEST_P(ElementwiseDevice, BroadcastingAndOperators) {
+  const Tensor a = Tensor::from({{1, 2, 3}, {4, 5, 6}}).to(device());
+  const Tensor row = make({10, 20, 30}), column = make({100, 200}).reshape({2, 1});
+  EXPECT_THAT((a + row).to_vector<float>(), ElementsAre(11, 22, 33, 14, 25, 36));
+  EXPECT_THAT((column - a).to_vector<float>(), ElementsAre(99, 98, 97, 196, 195, 194));
+  EXPECT_THAT((row * column).to_vector<float>(), ElementsAre(1000, 2000, 3000, 2000, 4000, 6000));
+  EXPECT_THAT((a / a).to_vector<float>(), ElementsAre(1, 1, 1, 1, 1, 1));
+  EXPECT_THAT((a.t() + make({1, 2})).to_vector<float>(), ElementsAre(2, 6, 3, 7, 4, 8));
+  EXPECT_EQ((a.unsqueeze(1) + row.unsqueeze(0)).shape(), Shape({2, 1, 3}));
+  EXPECT_THAT((-a).to_vector<float>(), ElementsAre(-1, -2, -3, -4, -5, -6));
+}
+
+TEST_P(ElementwiseDevice, Scalars) {
+  const Tensor x = make({1, 2, 4});
+  EXPECT_THAT((x + 1).to_vector<float>(), ElementsAre(2, 3, 5));
+  EXPECT_THAT((1 + x).to_vector<float>(), ElementsAre(2, 3, 5));
+  EXPECT_THAT((x - 1).to_vector<float>(), ElementsAre(0, 1, 3));
+  EXPECT_THAT((1 - x).to_vector<float>(), ElementsAre(0, -1, -3));
+  EXPECT_THAT((x * 3).to_vector<float>(), ElementsAre(3, 6, 12));
+  EXPECT_THAT((x / 2).to_vector<float>(), ElementsAre(0.5f, 1, 2));
+  EXPECT_THAT((1 / x).to_vector<float>(), ElementsAre(1, 0.5f, 0.25f));
+}
+
+TEST_P(ElementwiseDevice, IntegersWrapAround) {
+  const auto make64 = [&](std::vector<std::int64_t> v) { return Tensor::from(v, {2}).to(device()); };
+  constexpr auto kMax = std::numeric_limits<std::int64_t>::max(),
+                 kMin = std::numeric_limits<std::int64_t>::min();
+  EXPECT_THAT(add(make64({kMax, 5}), make64({1, -7})).to_vector<std::int64_t>(), ElementsAre(kMin, -2));
+  EXPECT_THAT(sub(make64({kMin, 5}), make64({1, -7})).to_vector<std::int64_t>(), ElementsAre(kMax, 12));
+  EXPECT_THAT(mul(make64({kMax, 5}), make64({2, -7})).to_vector<std::int64_t>(), ElementsAre(-2, -35));
+  EXPECT_THAT(neg(make64({kMin, 5})).to_vector<std::int64_t>(), ElementsAre(kMin, -5));
+  const Tensor x = Tensor::from(std::vector<std::int32_t>{0, -1}, {2}).to(device());
+  EXPECT_THAT(sub(x, -0x1p31).to_vector<std::int32_t>(), ElementsAre(INT32_MIN, INT32_MAX));
+  EXPECT_THAT(mul(x, 3).to_vector<std::int32_t>(), ElementsAre(0, -3));
+}
+
+TEST_P(ElementwiseDevice, EmptyTensors) {
+  const Tensor x = zeros({0, 3}, {.device = device()});
+  EXPECT_EQ(exp(x).shape(), Shape({0, 3}));
+  EXPECT_EQ((x + zeros({3}, {.device = device()})).shape(), Shape({0, 3}));
+  EXPECT_EQ((x * 2).numel(), 0);
+}
+
+TEST_P(ElementwiseDevice, GradientsOfReluAtKinksAndNaN) {
+  const Tensor x = make({-1, 0, 2, kNaN}).requires_grad_();
+  relu(x).backward(make({5, 5, 5, 5}));
+  EXPECT_THAT(x.grad().to_vector<float>(),
+              ElementsAre(0, 0, 5, 5));  // as PyTorch: NaN passes the gradient on
+}
+
+TEST_P(ElementwiseDevice, FusedGradientsEqualTheFormulas) {
+  for (Tensor (*op)(const Tensor&) :
+       {+[](const Tensor& t) { return sigmoid(t); }, +[](const Tensor& t) { return tanh(t); }}) {
+    const Tensor x = randn({3, 50}).to(device()).requires_grad_();
+    const Tensor y = op(x);
+    y.backward(ones_like(y), true);
+    const std::vector<float> fused = x.grad().to_vector<float>();
+    // With a graph the rule runs its composed definition.
+    const std::vector<Tensor> composed =
+        autograd::grad(std::vector{y}, std::vector{x}, std::vector{ones_like(y)}, false, true);
+    const std::vector<float> expected = composed[0].to_vector<float>();
+    for (std::size_t i = 0; i < fused.size(); ++i) EXPECT_NEAR(fused[i], expected[i], 2e-7);
+  }
+}
+
+TEST_P(ElementwiseDevice, GradientOfABroadcastOperandIsSummed) {
+  const Tensor a = randn({5, 7}).to(device()).requires_grad_(), b = randn({7}).to(device()).requires_grad_();
+  (a * b).backward(ones_like(a));
+  EXPECT_EQ(b.grad().shape(), Shape({7}));
+  const std::vector<float> expected = sum(a.detach(), {0}).to_vector<float>();
+  const std::vector<float> got = b.grad().to_vector<float>();
+  for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-6);
+}
+
+// ---- errors
+
+TEST(Elementwise, RejectsBadArguments) {
+  const Tensor x = zeros({2, 3}), i = zeros({2, 3}, {.dtype = DType::i64}),
+               u = zeros({3}, {.dtype = DType::u8});
+  EXPECT_THAT([&] { add(x, zeros({2})); }, ThrowsMessage<InvalidArgument>(HasSubstr("[add]")));
+  EXPECT_THAT([&] { add(x, i); }, ThrowsMessage<InvalidArgument>(HasSubstr(".to()")));
+  EXPECT_THAT([&] { div(i, i); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("[div] expected floating tensor, got i64")));
+  EXPECT_THAT([&] { div(i, 2); }, ThrowsMessage<InvalidArgument>(HasSubstr(".to()")));
+  EXPECT_THAT([&] { exp(i); }, ThrowsMessage<InvalidArgument>(HasSubstr("[exp]")));
+  EXPECT_THAT([&] { add(u, u); }, ThrowsMessage<InvalidArgument>(HasSubstr("got u8")));
+  EXPECT_THAT([&] { add(i, 0.5); }, ThrowsMessage<InvalidArgument>(HasSubstr("whole number")));
+  EXPECT_THAT([&] { mul(i, 1e30); }, ThrowsMessage<InvalidArgument>(HasSubstr("whole number")));
+  EXPECT_THAT([&] { add(i, std::nan("")); }, ThrowsMessage<InvalidArgument>(HasSubstr("whole number")));
+  EXPECT_THAT([&] { relu(Tensor()); }, ThrowsMessage<InvalidArgument>(HasSubstr("[relu]")));
+  EXPECT_THAT([&] { mul(x, Tensor()); }, ThrowsMessage<InvalidArgument>(HasSubstr("undefined")));
+  EXPECT_THAT([&] { sub(1, Tensor()); }, ThrowsMessage<InvalidArgument>(HasSubstr("undefined")));
+}
+
+TEST(Elementwise, OverwritingASavedTensorIsAnErrorInBackward) {
+  const Tensor a = randn({4}, {.requires_grad = true}), b = randn({4}, {.requires_grad = true});
+  const Tensor y = mul(a, b);
+  {
+    NoGrad off;
+    b.fill_(0);
+  }
+  EXPECT_THAT([&] { y.backward(ones({4})); }, ThrowsMessage<InvalidArgument>(HasSubstr("mul")));
+}
+
+// ---- derivatives
+
+struct Differentiable {
+  const char* name;
+  GradFunction f;
+  std::vector<GradInput> inputs;
+};
+
+std::vector<Differentiable> differentiable() {
+  const Fill any = fill::normal(0, 1), positive = fill::uniform(0.5, 3);
+  const Fill off_zero = fill::avoid(0, 0.05, fill::normal(0, 1));
+  return {
+      {"add", [](const Inputs& in) { return in[0] + in[1]; }, {{{2, 3}, any}, {{3}, any}}},
+      {"sub", [](const Inputs& in) { return in[0] - in[1]; }, {{{2, 1}, any}, {{1, 3}, any}}},
+      {"mul", [](const Inputs& in) { return in[0] * in[1]; }, {{{2, 3}, any}, {{2, 1}, any}}},
+      {"div", [](const Inputs& in) { return in[0] / in[1]; }, {{{3}, any}, {{2, 3}, positive}}},
+      {"div by the broadcast one",
+       [](const Inputs& in) { return in[0] / in[1]; },
+       {{{2, 3}, any}, {{3}, positive}}},
+      {"square", [](const Inputs& in) { return in[0] * in[0]; }, {{{5}, any}}},
+      {"x / x^2", [](const Inputs& in) { return in[0] / (in[0] * in[0]); }, {{{4}, positive}}},
+      {"scalars", [](const Inputs& in) { return 1 - (in[0] * 3 + 2 - 0.5) / 4; }, {{{2, 2}, any}}},
+      {"scalars squared",
+       [](const Inputs& in) {
+         const Tensor t = 1 - (in[0] * 3 + 2) / 4;
+         return t * t;
+       },
+       {{{4}, any}}},
+      {"reciprocal", [](const Inputs& in) { return 2.5 / in[0]; }, {{{5}, positive}}},
+      {"neg", [](const Inputs& in) { return neg(in[0]) * in[0]; }, {{{5}, any}}},
+      {"exp", [](const Inputs& in) { return exp(in[0]); }, {{{2, 3}, any}}},
+      {"log", [](const Inputs& in) { return log(in[0]); }, {{{2, 3}, positive}}},
+      {"relu", [](const Inputs& in) { return relu(in[0]); }, {{{2, 3}, off_zero}}},
+      {"relu of a square", [](const Inputs& in) { return relu(in[0] * in[0] * in[0]); }, {{{6}, off_zero}}},
+      {"sigmoid", [](const Inputs& in) { return sigmoid(in[0]); }, {{{2, 3}, any}}},
+      {"tanh", [](const Inputs& in) { return tanh(in[0]); }, {{{2, 3}, any}}},
+      {"strided", [](const Inputs& in) { return tanh(in[0].t()) * in[1]; }, {{{2, 3}, any}, {{3, 2}, any}}},
+      {"large", [](const Inputs& in) { return sigmoid(in[0] * in[1]); }, {{{20, 9}, any}, {{9}, any}}},
+  };
+}
+
+TEST(ElementwiseGradient, FirstDerivatives) {
+  for (const Differentiable& d : differentiable()) EXPECT_TRUE(gradcheck(d.f, d.inputs)) << d.name;
+}
+
+TEST(ElementwiseGradient, SecondDerivatives) {
+  for (const Differentiable& d : differentiable()) EXPECT_TRUE(gradgradcheck(d.f, d.inputs)) << d.name;
+}
+
+TEST(ElementwiseGradient, ThirdDerivativeOfTheExponential) {
+  const Tensor x = Tensor::from(std::vector<double>{0.3}, {1}).requires_grad_();
+  Tensor y = exp(x * 2);
+  for (int order = 1; order <= 3; ++order)
+    y = autograd::grad(std::vector{y}, std::vector{x}, {}, true, true)[0];
+  EXPECT_NEAR(y.item(), 8 * std::exp(0.6), 1e-12);
+}
+
+}  // namespace
+}  // namespace gpunn

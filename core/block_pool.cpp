@@ -6,6 +6,7 @@
 
 namespace gpunn::detail {
 
+// Free lists run through the blocks themselves: returning memory needs no memory.
 void FreeList::insert(Block* block) noexcept {
   const std::size_t c = size_class_of(block->bytes);
   block->list_previous = nullptr;
@@ -41,7 +42,8 @@ Block* FreeList::fit(std::size_t bytes) const noexcept {
     Block* best = nullptr;
     for (Block* b = heads_[c]; b; b = b->list_next) {
       if (b->bytes < bytes) continue;
-      if (!best || b->bytes < best->bytes || (b->bytes == best->bytes && b->pointer < best->pointer)) best = b;
+      if (!best || b->bytes < best->bytes || (b->bytes == best->bytes && b->pointer < best->pointer))
+        best = b;
     }
     if (best) return best;
   }
@@ -79,7 +81,8 @@ void BlockPool::add_segment(void* pointer, std::size_t bytes) {
 
 Block* BlockPool::cut(Block* block, std::size_t bytes) {
   if (block->bytes > bytes) {
-    auto* const rest = new Block{block->pointer + bytes, block->bytes - bytes, block->stream, true, block, block->next};
+    auto* const rest =
+        new Block{block->pointer + bytes, block->bytes - bytes, block->stream, true, block, block->next};
     list_of(block->stream).erase(block);
     if (rest->next) rest->next->previous = rest;
     block->next = rest;
@@ -93,6 +96,7 @@ Block* BlockPool::cut(Block* block, std::size_t bytes) {
 }
 
 Block* BlockPool::take(std::size_t bytes, RawStream stream) {
+  // Of equal fits the own block: what is anybody's stays for streams that have nothing.
   Block* best = list_of(nullptr).fit(bytes);
   Block* const own = list_of(stream).fit(bytes);
   if (own && (!best || own->bytes <= best->bytes)) best = own;
@@ -105,7 +109,8 @@ Block* BlockPool::find_foreign(std::size_t bytes, RawStream stream) const noexce
     if (owner == stream || owner == nullptr) continue;
     Block* const candidate = list.fit(bytes);
     if (!candidate) continue;
-    if (!best || candidate->bytes < best->bytes || (candidate->bytes == best->bytes && candidate->pointer < best->pointer))
+    if (!best || candidate->bytes < best->bytes ||
+        (candidate->bytes == best->bytes && candidate->pointer < best->pointer))
       best = candidate;
   }
   return best;
@@ -116,6 +121,7 @@ void BlockPool::release_to_all(Block* block) noexcept {
   give(block, nullptr);
 }
 
+// `block` is in no list: its size changes.
 void BlockPool::absorb_next(Block* block) noexcept {
   Block* const next = block->next;
   block->bytes += next->bytes;
@@ -126,7 +132,9 @@ void BlockPool::absorb_next(Block* block) noexcept {
 
 void BlockPool::give(Block* block, RawStream stream) noexcept {
   // A neighbour that is anybody's may join a stream's block, but not the other way round.
-  const auto joins = [&](const Block* b) { return b && b->free && (b->stream == stream || b->stream == nullptr); };
+  const auto joins = [&](const Block* b) {
+    return b && b->free && (b->stream == stream || b->stream == nullptr);
+  };
   if (joins(block->next)) {
     list_of(block->next->stream).erase(block->next);
     absorb_next(block);
@@ -142,6 +150,7 @@ void BlockPool::give(Block* block, RawStream stream) noexcept {
 }
 
 void BlockPool::all_done() noexcept {
+  // Merging may take blocks out of a list that is being emptied, so each turn asks for any that is left.
   for (auto& [owner, list] : free_) {
     if (owner == nullptr) continue;
     while (Block* block = list.any()) release_to_all(block);

@@ -192,7 +192,8 @@ bool CachingAllocator::grow(std::size_t bytes) {
 }
 
 bool CachingAllocator::add_segment(std::size_t bytes) {
-  if (options_.limit_bytes && (bytes > options_.limit_bytes || stats_.reserved_bytes > options_.limit_bytes - bytes))
+  if (options_.limit_bytes &&
+      (bytes > options_.limit_bytes || stats_.reserved_bytes > options_.limit_bytes - bytes))
     return false;
   void* pointer = nullptr;
   try {
@@ -221,7 +222,8 @@ void CachingAllocator::deallocate(void* pointer, std::size_t, RawStream stream) 
   ++stats_.deallocations;
   stats_.live_bytes -= piece.bytes;
   // A piece borrowed from another stream's slab goes back there, where nobody waits for this stream.
-  // Pinned memory is written by the host, which follows no stream: there even the own stream must have finished.
+  // Pinned memory is written by the host, which follows no stream: there even the own stream must have
+  // finished.
   if (options_.host || (piece.slab && piece.slab->stream != stream)) piece.users.push_back(stream);
   piece.stream = stream;
   if (piece.users.empty()) {
@@ -371,8 +373,8 @@ void CachingAllocator::throw_out_of_memory(std::size_t bytes) const {
   using detail::bytes_text;
   std::string text = detail::concat(
       where(), "out of ", options_.host ? "pinned host memory for " : "memory on ", name_of(api_.type()), ':',
-      api_.index(), ": requested ", bytes_text(bytes), "; live ", bytes_text(stats_.live_bytes), " in ", live_.size(),
-      " blocks, reserved ", bytes_text(stats_.reserved_bytes), ", largest free block ",
+      api_.index(), ": requested ", bytes_text(bytes), "; live ", bytes_text(stats_.live_bytes), " in ",
+      live_.size(), " blocks, reserved ", bytes_text(stats_.reserved_bytes), ", largest free block ",
       bytes_text(pool_.largest_free()));
   if (options_.limit_bytes) text += ", limit " + bytes_text(options_.limit_bytes);
   throw OutOfMemory(text + ". A smaller batch or freeing tensors that are no longer used helps");

@@ -92,8 +92,9 @@ int default_thread_count() {
   const std::string_view value(text);
   int threads = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
-  GPUNN_CHECK(error == std::errc{} && end == value.data() + value.size() && threads >= 1 && threads <= kMaxThreads,
-              "GPUNN_NUM_THREADS: expected a number from 1 to ", kMaxThreads, ", got '", value, "'");
+  GPUNN_CHECK(
+      error == std::errc{} && end == value.data() + value.size() && threads >= 1 && threads <= kMaxThreads,
+      "GPUNN_NUM_THREADS: expected a number from 1 to ", kMaxThreads, ", got '", value, "'");
   return threads;
 }
 

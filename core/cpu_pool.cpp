@@ -17,11 +17,13 @@
 namespace gpunn {
 namespace {
 
-// Waking a parked thread costs the waker 3-5 us, and the gaps between the parallel ops of a training step are of that
-// order. Longer spinning gained nothing more on 2 shared cores (Xeon at 2.1 GHz, November 2026: 0, 3, 11 and 28 us tried).
+// Waking a parked thread costs the waker 3-5 us, and the gaps between the parallel ops of a training step are
+// of that order. Longer spinning gained nothing more on 2 shared cores (Xeon at 2.1 GHz, November 2026: 0, 3,
+// 11 and 28 us tried).
 constexpr std::chrono::microseconds kSpinTime{20};
 
-// Waits a little for `ready`; says nothing about the outcome. Pause hints take 10 to 100 ns, so the clock decides.
+// Waits a little for `ready`; says nothing about the outcome. Pause hints take 10 to 100 ns, so the clock
+// decides.
 template <class F>
 void spin_for(std::chrono::microseconds time, F&& ready) {
   if (time.count() == 0) return;
@@ -43,16 +45,17 @@ void run_inline(std::int64_t chunks, void (*call)(void*, std::int64_t), void* fn
 
 }  // namespace
 
-// One job at a time. Workers enter and leave it under the mutex; `open` says whether a late one may still enter, so that
-// the caller waits only for those that are inside.
+// One job at a time. Workers enter and leave it under the mutex; `open` says whether a late one may still
+// enter, so that the caller waits only for those that are inside.
 struct CpuPool::State {
   std::mutex mutex;
   std::condition_variable work, done;
   std::vector<std::thread> workers;
-  std::atomic<bool> taken{false};            // a caller has the pool
-  std::atomic<std::uint64_t> generation{0};  // moves when a job is published or the pool ends; polled while spinning
-  std::atomic<std::int64_t> next{0};         // first chunk not yet claimed
-  std::atomic<int> inside{0};                // workers in the job; written under the mutex
+  std::atomic<bool> taken{false};  // a caller has the pool
+  std::atomic<std::uint64_t> generation{
+      0};                             // moves when a job is published or the pool ends; polled while spinning
+  std::atomic<std::int64_t> next{0};  // first chunk not yet claimed
+  std::atomic<int> inside{0};         // workers in the job; written under the mutex
   int parked = 0;
   std::chrono::microseconds spin_time{0};  // set before the workers start
   bool open = false, stop = false, caller_waits = false;
@@ -108,7 +111,8 @@ void CpuPool::State::claim_chunks() noexcept {
     try {
       call(fn, chunk);
     } catch (...) {
-      // Chunks are claimed in order, so all lower ones run to their end and the lowest failure is the same every time.
+      // Chunks are claimed in order, so all lower ones run to their end and the lowest failure is the same
+      // every time.
       std::lock_guard lock(mutex);
       if (!error || chunk < error_chunk) {
         error = std::current_exception();

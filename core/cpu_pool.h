@@ -1,8 +1,9 @@
 #pragma once
 // The CPU pool: chunks of work on threads of ours.
 //
-// Chunk boundaries depend on sizes only, never on the number of threads, and each chunk is run by one thread: results are
-// the same for any pool size. Workers park when idle; every hand-over is a mutex or an atomic that TSan understands.
+// Chunk boundaries depend on sizes only, never on the number of threads, and each chunk is run by one thread:
+// results are the same for any pool size. Workers park when idle; every hand-over is a mutex or an atomic
+// that TSan understands.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -22,8 +23,9 @@ class GPUNN_API CpuPool {
 
   int threads() const noexcept { return threads_; }
 
-  /// Runs f(chunk) once for every chunk in [0, chunks), the caller taking part; returns when all are done. The first
-  /// exception (lowest chunk) is rethrown after all have stopped. A call from inside a chunk runs inline. Several threads may call.
+  /// Runs f(chunk) once for every chunk in [0, chunks), the caller taking part; returns when all are done.
+  /// The first exception (lowest chunk) is rethrown after all have stopped. A call from inside a chunk runs
+  /// inline. Several threads may call.
   template <class F>
   void run(std::int64_t chunks, F&& f) {
     if (chunks <= 0) return;
@@ -32,8 +34,9 @@ class GPUNN_API CpuPool {
       return;
     }
     using Fn = std::remove_reference_t<F>;
-    run_chunks(chunks, [](void* fn, std::int64_t chunk) { (*static_cast<Fn*>(fn))(chunk); },
-               const_cast<void*>(static_cast<const void*>(std::addressof(f))));
+    run_chunks(
+        chunks, [](void* fn, std::int64_t chunk) { (*static_cast<Fn*>(fn))(chunk); },
+        const_cast<void*>(static_cast<const void*>(std::addressof(f))));
   }
 
  private:

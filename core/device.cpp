@@ -56,7 +56,8 @@ int cuda_device_count() noexcept {
 
 Device default_device() { return t_default_device ? Device(*t_default_device) : Device::cpu(); }
 
-DeviceScope::DeviceScope(Device device) noexcept : previous_(std::exchange(t_default_device, &device.context())) {}
+DeviceScope::DeviceScope(Device device) noexcept
+    : previous_(std::exchange(t_default_device, &device.context())) {}
 DeviceScope::~DeviceScope() { t_default_device = previous_; }
 
 }  // namespace gpunn

@@ -20,7 +20,8 @@ std::string bytes_text(std::size_t bytes) {
   std::size_t unit = 0;
   for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
   char buffer[32];
-  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed, unit ? 2 : 0).ptr;
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof buffer, value, std::chars_format::fixed, unit ? 2 : 0).ptr;
   return std::string(buffer, end) + " " + kUnits[unit];
 }
 

@@ -61,7 +61,8 @@ class CpuDeviceApi final : public DeviceApi {
   }
 
   void* allocate(std::size_t bytes) override {
-    // The system grants more than there is and ends the process at the first touch; refuse it here, where it can be said.
+    // The system grants more than there is and ends the process at the first touch; refuse it here, where it
+    // can be said.
     const std::size_t physical = physical_bytes();
     void* p = nullptr;
     if (bytes < detail::kMaxRequest && (physical == 0 || bytes <= physical))

@@ -16,9 +16,12 @@ cudaEvent_t event_of(RawEvent event) { return static_cast<cudaEvent_t>(event); }
 
 cudaMemcpyKind kind_of(CopyKind kind) {
   switch (kind) {
-    case CopyKind::host_to_device: return cudaMemcpyHostToDevice;
-    case CopyKind::device_to_host: return cudaMemcpyDeviceToHost;
-    case CopyKind::device_to_device: break;
+    case CopyKind::host_to_device:
+      return cudaMemcpyHostToDevice;
+    case CopyKind::device_to_host:
+      return cudaMemcpyDeviceToHost;
+    case CopyKind::device_to_device:
+      break;
   }
   return cudaMemcpyDeviceToDevice;
 }
@@ -145,7 +148,8 @@ class CudaDeviceApi final : public DeviceApi {
   // For what runs in destructors. A lost device frees its memory with the process.
   bool enter() noexcept {
     if (detail::process_exiting()) return false;
-    return detail::note_cuda(static_cast<int>(cudaSetDevice(index_)), "cudaSetDevice(index_)", __FILE__, __LINE__);
+    return detail::note_cuda(static_cast<int>(cudaSetDevice(index_)), "cudaSetDevice(index_)", __FILE__,
+                             __LINE__);
   }
 
   int index_;
@@ -175,7 +179,8 @@ CudaProbe probe_cuda() {
 std::unique_ptr<DeviceApi> make_cuda_device_api(int index) {
   const auto probe = detail::probe_cuda();
   if (index < 0 || index >= probe.devices)
-    detail::throw_unsupported(detail::concat("cuda:", index, " is not there: ", detail::absent_reason(probe)));
+    detail::throw_unsupported(
+        detail::concat("cuda:", index, " is not there: ", detail::absent_reason(probe)));
   return std::make_unique<CudaDeviceApi>(index);
 }
 

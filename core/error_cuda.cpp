@@ -51,14 +51,15 @@ bool loses_device(int code) noexcept {
     case 718:  // invalid program counter
     case 719:  // launch failure
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
 std::string describe(int code, const char* call, const char* what, const char* file, int line) {
   const auto error = static_cast<cudaError_t>(code);
-  std::string text = concat(what ? what : "", what ? ": " : "", "CUDA error ", code, " (", cudaGetErrorName(error), ": ",
-                            cudaGetErrorString(error), ") from ", call);
+  std::string text = concat(what ? what : "", what ? ": " : "", "CUDA error ", code, " (",
+                            cudaGetErrorName(error), ": ", cudaGetErrorString(error), ") from ", call);
   if (file) {
     const std::string_view path(file);
     text += concat(" at ", path.substr(path.find_last_of('/') + 1), ':', line);
@@ -121,9 +122,9 @@ bool note_cuda(int code, const char* call, const char* file, int line) noexcept 
 }
 
 void check_cuda_alive(int index) {
-  if (process_exiting())
-    throw CudaError("the process is exiting: no CUDA call is made any more", kUnloading);
-  if (known(index) && losses().lost[static_cast<std::size_t>(index)].load(std::memory_order_acquire)) throw_lost(index);
+  if (process_exiting()) throw CudaError("the process is exiting: no CUDA call is made any more", kUnloading);
+  if (known(index) && losses().lost[static_cast<std::size_t>(index)].load(std::memory_order_acquire))
+    throw_lost(index);
 }
 
 void forget_cuda_loss(int index) noexcept {

@@ -23,7 +23,8 @@ std::string to_string(const LaunchRecord& r) {
 }
 
 void FlightRecorder::record(const char* kernel, const std::array<std::uint32_t, 3>& grid,
-                            const std::array<std::uint32_t, 3>& block, std::size_t shared_bytes, const Exec& exec) {
+                            const std::array<std::uint32_t, 3>& block, std::size_t shared_bytes,
+                            const Exec& exec) {
   std::string layer = layer_path();
   std::lock_guard lock(mutex_);
   LaunchRecord& r = ring_[launches_ % kCapacity];
@@ -60,7 +61,8 @@ std::string FlightRecorder::describe(int device, std::size_t count) const {
 }
 
 FlightRecorder& flight_recorder() {
-  static FlightRecorder* const recorder = new FlightRecorder;  // leaked: used until the very end of the process
+  static FlightRecorder* const recorder =
+      new FlightRecorder;  // leaked: used until the very end of the process
   return *recorder;
 }
 

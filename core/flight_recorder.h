@@ -1,6 +1,6 @@
 #pragma once
-// The flight recorder: the last kernel launches of the process, for error messages. A failure inside a kernel shows up
-// at some later call; what was launched before it is the best hint there is.
+// The flight recorder: the last kernel launches of the process, for error messages. A failure inside a kernel
+// shows up at some later call; what was launched before it is the best hint there is.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +17,7 @@ struct LaunchRecord {
   std::uint64_t sequence = 0;  // counts launches from 1
   const char* kernel = "";     // literals
   const char* op = "";
-  std::string layer;           // module path, "" outside modules
+  std::string layer;  // module path, "" outside modules
   std::array<std::uint32_t, 3> grid{}, block{};
   std::size_t shared_bytes = 0;
   void* stream = nullptr;

@@ -1,5 +1,6 @@
-// The CPU's allocator. Free blocks of a class form a list through their own first bytes; there are no streams and hence
-// no events, and the lock is held for a few instructions only: blocks go to the system and come from it outside.
+// The CPU's allocator. Free blocks of a class form a list through their own first bytes; there are no streams
+// and hence no events, and the lock is held for a few instructions only: blocks go to the system and come
+// from it outside.
 #include <algorithm>
 #include <array>
 #include <mutex>
@@ -56,7 +57,8 @@ class HostAllocator final : public MemoryResource {
       std::lock_guard lock(lock_);
       stats_.live_bytes -= bytes;
       ++stats_.deallocations;
-      if (kept_bytes_ + size > keep_bytes_) [[unlikely]] surplus = make_room(size);
+      if (kept_bytes_ + size > keep_bytes_) [[unlikely]]
+        surplus = make_room(size);
       if (kept_bytes_ + size <= keep_bytes_) [[likely]] {
         *block = {free_[c], size};
         free_[c] = block;
@@ -68,7 +70,8 @@ class HostAllocator final : public MemoryResource {
         stats_.reserved_bytes -= size;
       }
     }
-    if (surplus) [[unlikely]] release(surplus);
+    if (surplus) [[unlikely]]
+      release(surplus);
   }
 
   void record_use(void*, RawStream) override {}
@@ -162,11 +165,11 @@ class HostAllocator final : public MemoryResource {
     const MemoryStats now = stats();
     std::size_t free_bytes = 0, total_bytes = 0;
     api_.memory_info(free_bytes, total_bytes);
-    throw OutOfMemory(detail::concat(
-        where(), "out of memory on cpu: requested ", detail::bytes_text(bytes), "; live ",
-        detail::bytes_text(now.live_bytes), ", reserved ", detail::bytes_text(now.reserved_bytes),
-        "; the machine has ", detail::bytes_text(total_bytes), ", ", detail::bytes_text(free_bytes),
-        " available. A smaller batch needs less"));
+    throw OutOfMemory(detail::concat(where(), "out of memory on cpu: requested ", detail::bytes_text(bytes),
+                                     "; live ", detail::bytes_text(now.live_bytes), ", reserved ",
+                                     detail::bytes_text(now.reserved_bytes), "; the machine has ",
+                                     detail::bytes_text(total_bytes), ", ", detail::bytes_text(free_bytes),
+                                     " available. A smaller batch needs less"));
   }
 
   DeviceApi& api_;

@@ -21,8 +21,8 @@ void after_launch(const Exec& exec) {
 
 void launch_failed(int code, const char* name, const LaunchShape& shape) {
   const auto extent = [](const unsigned(&v)[3]) { return concat('(', v[0], ',', v[1], ',', v[2], ')'); };
-  const std::string what = concat(name, " with grid ", extent(shape.grid), ", block ", extent(shape.block), ", ",
-                                  shape.shared_bytes, " bytes of shared memory");
+  const std::string what = concat(name, " with grid ", extent(shape.grid), ", block ", extent(shape.block),
+                                  ", ", shape.shared_bytes, " bytes of shared memory");
   throw_cuda(code, "its launch", what.c_str(), nullptr, 0);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC'11).
-// The same (seed, offset) gives the same bits on every device.
+// Philox4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3"
+// (SC'11). The same (seed, offset) gives the same bits on every device.
 #include <cstdint>
 
 #include "gpunn/core/hd.h"
@@ -26,9 +26,10 @@ GPUNN_HD Philox4 philox4x32(Philox4 counter, std::uint32_t key0, std::uint32_t k
 
 /// Four numbers for position `block` of the stream (seed): elements 4*block … 4*block+3.
 GPUNN_HD Philox4 philox_at(std::uint64_t seed, std::uint64_t block, std::uint64_t subsequence = 0) {
-  return philox4x32({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                      static_cast<std::uint32_t>(subsequence), static_cast<std::uint32_t>(subsequence >> 32)}},
-                    static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+  return philox4x32(
+      {{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+        static_cast<std::uint32_t>(subsequence), static_cast<std::uint32_t>(subsequence >> 32)}},
+      static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
 }
 
 /// Uniform in [0, 1): the upper 24 bits, so every value is exact in float.

@@ -8,7 +8,8 @@
 
 namespace gpunn {
 
-/// Position in a Philox stream. Ops take a range of it with reserve(), so the same program draws the same numbers.
+/// Position in a Philox stream. Ops take a range of it with reserve(), so the same program draws the same
+/// numbers.
 class GPUNN_API Generator {
  public:
   explicit Generator(std::uint64_t seed = 0) noexcept : seed_(seed) {}
@@ -32,10 +33,12 @@ GPUNN_API void manual_seed(std::uint64_t seed);
 /// Two independent standard normals from two words (Box-Muller in double, rounded to float).
 GPUNN_API void philox_normal(std::uint32_t a, std::uint32_t b, float& first, float& second) noexcept;
 
-/// A small sequential reader of one Philox subsequence, for host code (shuffles, augmentation, initial weights).
+/// A small sequential reader of one Philox subsequence, for host code (shuffles, augmentation, initial
+/// weights).
 class GPUNN_API PhiloxStream {
  public:
-  PhiloxStream(std::uint64_t seed, std::uint64_t subsequence) noexcept : seed_(seed), subsequence_(subsequence) {}
+  PhiloxStream(std::uint64_t seed, std::uint64_t subsequence) noexcept
+      : seed_(seed), subsequence_(subsequence) {}
   std::uint32_t bits() noexcept;
   /// [0, 1), 24 bits.
   float uniform() noexcept { return philox_uniform(bits()); }

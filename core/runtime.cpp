@@ -40,7 +40,7 @@ RuntimeOptions RuntimeOptions::from_environment() {
   return options;
 }
 
-// ---- DeviceContext
+// DeviceContext
 
 struct DeviceContext::Streams {
   DeviceApi& api;
@@ -128,7 +128,7 @@ void DeviceContext::synchronize() {
   if (!is_cpu()) scheduler_->synchronize();
 }
 
-// ---- Runtime
+// Runtime
 
 struct Runtime::Devices {
   std::mutex mutex;
@@ -136,7 +136,8 @@ struct Runtime::Devices {
   std::vector<std::unique_ptr<DeviceContext>> adopted;
 };
 
-Runtime::Runtime(RuntimeOptions options) : options_(std::move(options)), devices_(std::make_unique<Devices>()) {
+Runtime::Runtime(RuntimeOptions options)
+    : options_(std::move(options)), devices_(std::make_unique<Devices>()) {
   if (options_.threads == 0) options_.threads = detail::default_thread_count();
   pool_ = std::make_unique<CpuPool>(options_.threads);
   cpu_ = std::make_unique<DeviceContext>(*this, make_cpu_device_api());
@@ -162,8 +163,8 @@ DeviceContext& Runtime::cuda(int index) {
   if (!context) {
     auto api = make_cuda_device_api(index);
     if (!api)
-      detail::throw_unsupported(detail::concat("cuda:", index, " is not there: ",
-                                               detail::absent_reason(detail::probe_cuda())));
+      detail::throw_unsupported(
+          detail::concat("cuda:", index, " is not there: ", detail::absent_reason(detail::probe_cuda())));
     context = std::make_unique<DeviceContext>(*this, std::move(api));
   }
   return *context;
@@ -179,7 +180,7 @@ DeviceContext& Runtime::adopt(std::unique_ptr<DeviceApi> api) {
 RuntimeScope::RuntimeScope(Runtime& runtime) noexcept : previous_(std::exchange(t_runtime, &runtime)) {}
 RuntimeScope::~RuntimeScope() { t_runtime = previous_; }
 
-// ---- Streams
+// Streams
 
 Stream::Stream(Device device, int priority)
     : context_(&device.context()), raw_(context_->take_stream(priority)), priority_(priority) {}

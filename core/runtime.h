@@ -1,8 +1,8 @@
 #pragma once
 // Runtime: owner of device contexts, allocators, streams, the CPU pool and caches.
 //
-// The process-wide Runtime is made on first use, reached through a leaked pointer and never destroyed, so that process
-// exit touches no CUDA. Tests make their own and install it for a thread with RuntimeScope.
+// The process-wide Runtime is made on first use, reached through a leaked pointer and never destroyed, so
+// that process exit touches no CUDA. Tests make their own and install it for a thread with RuntimeScope.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,11 +19,11 @@
 namespace gpunn {
 
 struct RuntimeOptions {
-  int threads = 0;             // CPU pool size; 0: GPUNN_NUM_THREADS, else the cores this process may use
-  bool deterministic = true;   // GPUNN_DETERMINISTIC=0 turns it off
-  bool synchronous = false;    // GPUNN_SYNC=1: wait after every launch
-  bool shadow = false;         // GPUNN_SHADOW=1: run every op on the reference too and compare
-  std::string forced = {};     // GPUNN_IMPL: "softmax=ref,matmul=cpu"
+  int threads = 0;            // CPU pool size; 0: GPUNN_NUM_THREADS, else the cores this process may use
+  bool deterministic = true;  // GPUNN_DETERMINISTIC=0 turns it off
+  bool synchronous = false;   // GPUNN_SYNC=1: wait after every launch
+  bool shadow = false;        // GPUNN_SHADOW=1: run every op on the reference too and compare
+  std::string forced = {};    // GPUNN_IMPL: "softmax=ref,matmul=cpu"
   /// The options with the environment applied.
   GPUNN_API static RuntimeOptions from_environment();
 };
@@ -55,8 +55,8 @@ class GPUNN_API DeviceContext {
   /// Waits until everything issued to the device has finished; rethrows an asynchronous failure.
   void synchronize();
 
-  /// A stream of that priority for the caller alone, and back. Handles live as long as the context: allocator and
-  /// scheduler may go on naming a stream that has been given back.
+  /// A stream of that priority for the caller alone, and back. Handles live as long as the context: allocator
+  /// and scheduler may go on naming a stream that has been given back.
   RawStream take_stream(int priority);
   void give_stream(RawStream stream, int priority) noexcept;
 
@@ -117,8 +117,9 @@ class GPUNN_API RuntimeScope {
   Runtime* previous_;
 };
 
-/// A user stream of a device; work issued under its StreamScope runs beside other streams. Destroying it does not wait:
-/// the device stream goes back to the context and may serve another Stream later. The CPU has one stream for all.
+/// A user stream of a device; work issued under its StreamScope runs beside other streams. Destroying it does
+/// not wait: the device stream goes back to the context and may serve another Stream later. The CPU has one
+/// stream for all.
 class GPUNN_API Stream {
  public:
   explicit Stream(Device device, int priority = 0);
@@ -138,7 +139,8 @@ class GPUNN_API Stream {
 /// Makes `stream` the calling thread's current stream on its device. The stream must outlive the scope.
 class GPUNN_API StreamScope {
  public:
-  explicit StreamScope(const Stream& stream) noexcept : StreamScope(stream.device().context(), stream.raw()) {}
+  explicit StreamScope(const Stream& stream) noexcept
+      : StreamScope(stream.device().context(), stream.raw()) {}
   StreamScope(DeviceContext& context, RawStream stream) noexcept;
   ~StreamScope();
   StreamScope(const StreamScope&) = delete;

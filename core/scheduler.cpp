@@ -58,7 +58,8 @@ struct StreamState {
   std::uint64_t issued = 0;     // number of the last issue
   std::uint64_t completed = 0;  // the host knows that issues up to here have finished
   std::shared_ptr<Mark> mark;   // latest event recorded here, if any
-  std::vector<std::uint64_t> waited;  // by stream index: this stream's later work comes after that issue there
+  std::vector<std::uint64_t>
+      waited;  // by stream index: this stream's later work comes after that issue there
 };
 
 struct Access {
@@ -87,7 +88,8 @@ struct Scheduler::State {
   AccessHistory& history_of(Storage& storage);
   std::shared_ptr<Mark> mark_covering(const Access& access);
   void order(StreamState& stream, const Access& before);
-  void record(StreamState& stream, std::span<Storage* const> reads, std::span<Storage* const> writes) noexcept;
+  void record(StreamState& stream, std::span<Storage* const> reads,
+              std::span<Storage* const> writes) noexcept;
   void wait(std::unique_lock<std::recursive_mutex>& lock, const std::vector<Access>& accesses);
 };
 
@@ -141,7 +143,8 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
   ++counters.issues;
   for (Storage* storage : reads) {
     auto& readers = storage->history->readers;
-    const auto same = std::find_if(readers.begin(), readers.end(), [&](const Access& r) { return r.stream == &stream; });
+    const auto same =
+        std::find_if(readers.begin(), readers.end(), [&](const Access& r) { return r.stream == &stream; });
     if (same == readers.end()) {
       readers.push_back(access);  // room was made by the constructor
     } else {
@@ -155,7 +158,8 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
 }
 
 // Waits outside the lock: the work waited for may need another thread's issue to go on.
-void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock, const std::vector<Access>& accesses) {
+void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock,
+                            const std::vector<Access>& accesses) {
   std::vector<std::pair<StreamState*, std::shared_ptr<Mark>>> marks;
   for (const Access& a : accesses)
     if (a.stream && a.stream->completed < a.number) marks.emplace_back(a.stream, mark_covering(a));

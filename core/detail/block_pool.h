@@ -1,6 +1,6 @@
 #pragma once
-// Segments of memory cut into blocks: best fit, splitting, coalescing. Arithmetic on addresses only; the memory itself
-// is never touched and no device is called. Not thread-safe.
+// Segments of memory cut into blocks: best fit, splitting, coalescing. Arithmetic on addresses only; the
+// memory itself is never touched and no device is called. Not thread-safe.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -13,7 +13,8 @@
 
 namespace gpunn::detail {
 
-/// A piece of a segment. A free one belongs to a stream: work issued there may use it at once, other work must wait.
+/// A piece of a segment. A free one belongs to a stream: work issued there may use it at once, other work
+/// must wait.
 struct Block {
   char* pointer;
   std::size_t bytes;
@@ -55,13 +56,15 @@ class BlockPool {
 
   /// Adds fresh memory as one free block that any stream may have.
   void add_segment(void* pointer, std::size_t bytes);
-  /// The smallest block of `bytes` or more that `stream` may use at once, cut to size; null when there is none.
+  /// The smallest block of `bytes` or more that `stream` may use at once, cut to size; null when there is
+  /// none.
   Block* take(std::size_t bytes, RawStream stream);
   /// The smallest such block of any other stream, left where it is.
   Block* find_foreign(std::size_t bytes, RawStream stream) const noexcept;
   /// The work that touched this free block has finished: it becomes anybody's.
   void release_to_all(Block* block) noexcept;
-  /// Returns a block; from now on work on `stream` may use it. Merges it with free neighbours of that stream or of none.
+  /// Returns a block; from now on work on `stream` may use it. Merges it with free neighbours of that stream
+  /// or of none.
   void give(Block* block, RawStream stream) noexcept;
   /// Every stream has finished: all free blocks become anybody's.
   void all_done() noexcept;
@@ -72,7 +75,8 @@ class BlockPool {
   std::size_t segment_bytes() const noexcept { return segment_bytes_; }
   /// Every segment, for the owner's destructor.
   std::vector<Segment> segments() const;
-  /// Blocks fill their segments without gap or overlap, free neighbours that could merge have, sums agree. For tests.
+  /// Blocks fill their segments without gap or overlap, free neighbours that could merge have, sums agree.
+  /// For tests.
   bool consistent() const;
 
  private:
@@ -81,7 +85,8 @@ class BlockPool {
   void absorb_next(Block* block) noexcept;
 
   std::unordered_map<RawStream, FreeList> free_;
-  std::unordered_map<Block*, std::size_t> segments_;  // by first block, which stays the first; bytes of the segment
+  std::unordered_map<Block*, std::size_t>
+      segments_;  // by first block, which stays the first; bytes of the segment
   std::size_t segment_bytes_ = 0;
 };
 

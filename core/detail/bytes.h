@@ -7,7 +7,8 @@
 
 namespace gpunn::detail {
 
-/// Requests above this cannot be met by any machine; refusing them first keeps the size arithmetic from wrapping.
+/// Requests above this cannot be met by any machine; refusing them first keeps the size arithmetic from
+/// wrapping.
 inline constexpr std::size_t kMaxRequest = std::size_t{1} << 56;
 
 constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {

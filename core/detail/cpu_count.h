@@ -7,8 +7,9 @@
 
 namespace gpunn::detail {
 
-/// CPU pool size when nobody asks for one: GPUNN_NUM_THREADS, else the cores of the affinity mask, at most the CPU quota
-/// of the control group rounded up. Throws InvalidArgument when the variable is not a number in [1, 1024].
+/// CPU pool size when nobody asks for one: GPUNN_NUM_THREADS, else the cores of the affinity mask, at most
+/// the CPU quota of the control group rounded up. Throws InvalidArgument when the variable is not a number in
+/// [1, 1024].
 GPUNN_API int default_thread_count();
 
 /// Cores of the affinity mask, at most the CPU quota rounded up; at least 1.

@@ -10,7 +10,8 @@ struct CudaProbe {
   std::string reason;  // why there are none
 };
 
-/// Never throws CUDA errors: no driver and no GPU are ordinary answers. Defined by the CUDA part, or for builds without it.
+/// Never throws CUDA errors: no driver and no GPU are ordinary answers. Defined by the CUDA part, or for
+/// builds without it.
 CudaProbe probe_cuda();
 
 /// "there is 1 CUDA device (cuda:0)", or why there is none.

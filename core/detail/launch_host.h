@@ -1,5 +1,6 @@
 #pragma once
-// What launch() needs from the host side. No CUDA and no other include: device compilers read it with every kernel file.
+// What launch() needs from the host side. No CUDA and no other include: device compilers read it with every
+// kernel file.
 #include <cstddef>
 
 #include "gpunn/core/exec.h"

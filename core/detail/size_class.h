@@ -1,5 +1,6 @@
 #pragma once
-// Size classes: multiples of 64 bytes up to 512, then four to a doubling, so that at most a quarter is lost to rounding.
+// Size classes: multiples of 64 bytes up to 512, then four to a doubling, so that at most a quarter is lost
+// to rounding.
 #include <bit>
 #include <cstddef>
 

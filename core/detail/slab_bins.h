@@ -40,7 +40,8 @@ class SlabBins {
   std::pair<Slab*, void*> take_foreign(std::size_t piece) noexcept;
   /// Makes a slab of `block`.
   void add(Block* block, std::size_t piece, RawStream stream);
-  /// Returns a piece. Gives the slab's block back when the slab is empty and its bin has another with free pieces.
+  /// Returns a piece. Gives the slab's block back when the slab is empty and its bin has another with free
+  /// pieces.
   Block* give(Slab* slab, void* pointer) noexcept;
   /// Takes every empty slab apart; calls `f(block, stream)` for each.
   template <class F>

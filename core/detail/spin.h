@@ -13,8 +13,8 @@ inline void cpu_pause() noexcept {
 #endif
 }
 
-/// For sections of some ten instructions that never block: half the price of a std::mutex when free. A waiter soon gives
-/// up its time slice, since the holder may be off the processor.
+/// For sections of some ten instructions that never block: half the price of a std::mutex when free. A waiter
+/// soon gives up its time slice, since the holder may be off the processor.
 class SpinLock {
  public:
   void lock() noexcept {

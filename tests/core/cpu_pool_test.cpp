@@ -72,7 +72,8 @@ TEST(CpuPoolTest, ParallelForCoversTheRangeWithoutGaps) {
 TEST(CpuPoolTest, WorkOfOneGrainStaysOnTheCaller) {
   CpuPool pool(4);
   const auto caller = std::this_thread::get_id();
-  parallel_for(pool, 100, 100, [&](std::int64_t, std::int64_t) { EXPECT_EQ(std::this_thread::get_id(), caller); });
+  parallel_for(pool, 100, 100,
+               [&](std::int64_t, std::int64_t) { EXPECT_EQ(std::this_thread::get_id(), caller); });
   pool.run(1, [&](std::int64_t) { EXPECT_EQ(std::this_thread::get_id(), caller); });
 }
 
@@ -159,7 +160,10 @@ TEST(CpuPoolRaceTest, ShortJobsAndPauses) {
 TEST(CpuPoolRaceTest, FailuresFromSeveralThreads) {
   CpuPool pool(4);
   for (int repeat = 0; repeat < 200; ++repeat)
-    EXPECT_THROW(pool.run(16, [](std::int64_t c) { if (c % 3 == 2) throw std::runtime_error("odd"); }),
+    EXPECT_THROW(pool.run(16,
+                          [](std::int64_t c) {
+                            if (c % 3 == 2) throw std::runtime_error("odd");
+                          }),
                  std::runtime_error);
 }
 

@@ -27,12 +27,13 @@ GPUNN_KERNEL test_shared_sum_kernel(const float* a, float* sum, int n) {
 void launch_add(const float* a, const float* b, float* c, int n, const Exec& exec) {
   constexpr unsigned kBlock = 32;
   const auto blocks = (static_cast<unsigned>(n) + kBlock - 1) / kBlock;
-  launch("test_add_kernel", test_add_kernel, {.grid = {blocks, 1, 1}, .block = {kBlock, 1, 1}}, exec, a, b, c, n);
+  launch("test_add_kernel", test_add_kernel, {.grid = {blocks, 1, 1}, .block = {kBlock, 1, 1}}, exec, a, b, c,
+         n);
 }
 
 void launch_too_large(const Exec& exec) {
-  launch("test_add_kernel", test_add_kernel, {.grid = {1, 1, 1}, .block = {4096, 1, 1}}, exec, nullptr, nullptr,
-         nullptr, 0);
+  launch("test_add_kernel", test_add_kernel, {.grid = {1, 1, 1}, .block = {4096, 1, 1}}, exec, nullptr,
+         nullptr, nullptr, 0);
 }
 
 void launch_shared_sum(const float* a, float* sum, int n, const Exec& exec) {

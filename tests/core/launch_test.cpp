@@ -44,7 +44,8 @@ class GpuLaunchTest : public ::testing::Test {
     auto host = Storage::allocate(*context_, bytes, Storage::Place::pinned_host);
     std::memcpy(host->data(), values.data(), bytes);
     auto device = Storage::allocate(*context_, bytes);
-    context_->api().copy(device->data(), host->data(), bytes, CopyKind::host_to_device, context_->current_stream());
+    context_->api().copy(device->data(), host->data(), bytes, CopyKind::host_to_device,
+                         context_->current_stream());
     return device;
   }
   std::vector<float> to_host(const Storage& device) {
@@ -201,8 +202,8 @@ TEST_F(GpuLostDeviceTest, TheFirstCauseIsKept) {
       EXPECT_EQ(e.code(), 700);
     }
   }
-  for (const char* part : {"cuda:0 is lost", "CUDA error 700", "test_add_kernel grid (1,1,1)", "[encoder: gelu]",
-                           "GPUNN_SYNC=1"})
+  for (const char* part : {"cuda:0 is lost", "CUDA error 700", "test_add_kernel grid (1,1,1)",
+                           "[encoder: gelu]", "GPUNN_SYNC=1"})
     EXPECT_THAT(first, HasSubstr(part));
   // Later calls fail at once and with the first cause; nothing in a destructor throws.
   try {

@@ -137,7 +137,8 @@ TEST(MemoryRaceTest, HostAllocatorAgainstAModel) {
   EXPECT_EQ(resource->stats().reserved_bytes, 0u);
 }
 
-// Streams that really run beside each other: what a block's users wrote must be there until the last of them is done.
+// Streams that really run beside each other: what a block's users wrote must be there until the last of them
+// is done.
 class StreamProgram {
  public:
   StreamProgram(FakeDevice& device, MemoryResource& resource, std::vector<RawStream> streams)
@@ -148,7 +149,8 @@ class StreamProgram {
     const RawEvent event = device_.create_event();
     for (int i = 0; i < rounds; ++i) {
       const std::size_t bytes = 1 + random() % (random() % 2 ? 20'000 : 300'000);
-      const RawStream owner = streams_[random() % streams_.size()], user = streams_[random() % streams_.size()];
+      const RawStream owner = streams_[random() % streams_.size()],
+                      user = streams_[random() % streams_.size()];
       auto* const p = static_cast<unsigned char*>(resource_.allocate(bytes, owner));
       const auto tag = static_cast<unsigned char>(random());
       device_.enqueue(owner, [=] { std::memset(p, tag, bytes); });

@@ -11,9 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "gpunn/core/detail/block_pool.h"
-#include "gpunn/core/detail/bytes.h"
-#include "gpunn/core/detail/size_class.h"
 #include "gpunn/core/error.h"
 #include "tests/support/fake_device.h"
 
@@ -27,89 +24,7 @@ using testing::FakeMode;
 
 constexpr std::size_t kKiB = 1024, kMiB = 1024 * kKiB, kPiB = std::size_t{1} << 50;
 
-TEST(SizeClassTest, ClassesCoverAllSizesWithBoundedLoss) {
-  std::mt19937_64 random(1);
-  for (int i = 0; i < 100'000; ++i) {
-    const std::size_t bytes = 1 + (random() >> (8 + random() % 56)) % detail::kMaxRequest;
-    const std::size_t c = detail::size_class_of(bytes);
-    ASSERT_LT(c, detail::kSizeClasses);
-    const std::size_t size = detail::size_of_class(c);
-    ASSERT_GE(size, bytes);
-    ASSERT_EQ(size % detail::kClassUnit, 0u);
-    if (c > 0) {
-      ASSERT_LT(detail::size_of_class(c - 1), bytes);
-    }
-    ASSERT_LT(static_cast<double>(size), std::max(1.25 * static_cast<double>(bytes), static_cast<double>(bytes) + 64));
-  }
-  EXPECT_LT(detail::size_class_of(detail::kMaxRequest), detail::kSizeClasses);
-}
-
-TEST(BlockPoolTest, StaysConsistentUnderRandomUse) {
-  std::mt19937 random(7);
-  detail::BlockPool pool;
-  std::vector<char> memory(1 << 20);
-  int streams[3];
-  constexpr std::size_t kSegment = 1 << 18;
-  for (std::size_t s = 0; s < 4; ++s) pool.add_segment(memory.data() + s * kSegment, kSegment);
-  std::vector<detail::Block*> taken;
-  for (int step = 0; step < 20'000; ++step) {
-    RawStream stream = &streams[random() % 3];
-    if (random() % 2 || taken.empty()) {
-      if (detail::Block* b = pool.take(1 + random() % 20'000, stream)) taken.push_back(b);
-    } else {
-      const std::size_t i = random() % taken.size();
-      pool.give(taken[i], stream);
-      taken[i] = taken.back();
-      taken.pop_back();
-    }
-    if (step % 1000 == 0) pool.all_done();
-    if (step % 100 == 0) {
-      ASSERT_TRUE(pool.consistent());
-    }
-  }
-  for (detail::Block* b : taken) pool.give(b, &streams[0]);
-  pool.all_done();
-  EXPECT_TRUE(pool.consistent());
-  EXPECT_EQ(pool.largest_free(), kSegment);
-  EXPECT_EQ(pool.take_free_segments().size(), 4u);
-  EXPECT_EQ(pool.segment_bytes(), 0u);
-}
-
-TEST(BlockPoolTest, TakesTheBestFit) {
-  detail::BlockPool pool;
-  std::vector<char> memory(10'000);
-  pool.add_segment(memory.data(), 10'000);
-  int stream = 0;
-  std::vector<detail::Block*> blocks;
-  for (std::size_t bytes : {3000, 10, 1000, 10, 2000, 10}) blocks.push_back(pool.take(bytes, &stream));
-  for (std::size_t i : {0, 2, 4}) pool.give(blocks[i], &stream);
-  char* const fits = blocks[2]->pointer;
-  EXPECT_EQ(pool.take(900, &stream)->pointer, fits);
-}
-
-TEST(BlockPoolTest, MergesOnlyWhatOneStreamMayUse) {
-  detail::BlockPool pool;
-  std::vector<char> memory(4096);
-  pool.add_segment(memory.data(), 4096);
-  int a = 0, b = 0;
-  detail::Block* first = pool.take(2048, &a);
-  detail::Block* second = pool.take(2048, &b);
-  pool.give(first, &a);
-  pool.give(second, &b);
-  EXPECT_EQ(pool.take(4096, &a), nullptr);
-  EXPECT_EQ(pool.take(2048, nullptr), nullptr);
-  EXPECT_EQ(pool.find_foreign(2048, &a), second);
-  pool.release_to_all(second);
-  EXPECT_EQ(pool.largest_free(), 2048u) << "what is a's must not become anybody's";
-  first = pool.take(2048, &a);
-  pool.give(first, &a);
-  EXPECT_EQ(pool.largest_free(), 4096u) << "a may join what is anybody's";
-  EXPECT_EQ(pool.take(4096, &b), nullptr);
-  pool.all_done();
-  EXPECT_NE(pool.take(4096, &b), nullptr);
-}
-
-// ---- What every resource promises
+// What every resource promises
 
 struct Kind {
   const char* name;
@@ -131,8 +46,9 @@ TEST_P(MemoryResourceTest, SizesFromNothingToLarge) {
   EXPECT_EQ(resource_->allocate(0, stream_), nullptr);
   resource_->deallocate(nullptr, 0, stream_);
   EXPECT_EQ(resource_->stats().allocations, 0u);
-  for (std::size_t bytes : {std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{65}, std::size_t{1000}, 4 * kKiB,
-                            32 * kKiB, 32 * kKiB + 1, 100'003ul, kMiB, 3 * kMiB + 5, 40 * kMiB}) {
+  for (std::size_t bytes :
+       {std::size_t{1}, std::size_t{63}, std::size_t{64}, std::size_t{65}, std::size_t{1000}, 4 * kKiB,
+        32 * kKiB, 32 * kKiB + 1, 100'003ul, kMiB, 3 * kMiB + 5, 40 * kMiB}) {
     void* p = resource_->allocate(bytes, stream_);
     ASSERT_NE(p, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(p) % GetParam().alignment, 0u) << bytes;
@@ -206,7 +122,8 @@ TEST_P(MemoryResourceTest, RandomUseNeverOverlaps) {
       std::memset(p, tag, bytes);
       live[p] = {bytes, tag};
     } else {
-      auto it = live.lower_bound(std::next(live.begin(), random() % std::min<std::size_t>(live.size(), 50))->first);
+      auto it =
+          live.lower_bound(std::next(live.begin(), random() % std::min<std::size_t>(live.size(), 50))->first);
       const auto& [bytes, tag] = it->second;
       ASSERT_EQ(static_cast<unsigned char>(it->first[0]), tag);
       ASSERT_EQ(static_cast<unsigned char>(it->first[bytes - 1]), tag);
@@ -221,7 +138,8 @@ TEST_P(MemoryResourceTest, RandomUseNeverOverlaps) {
   EXPECT_EQ(resource_->stats().live_bytes, 0u);
 }
 
-// Whatever call of the device fails: a typed error, exact counters, nothing leaked, and the next program works.
+// Whatever call of the device fails: a typed error, exact counters, nothing leaked, and the next program
+// works.
 TEST_P(MemoryResourceTest, EveryDeviceCallMayFail) {
   for (FakeFailure failure : {FakeFailure::cuda_error, FakeFailure::out_of_memory}) {
     for (long n = 1; n < 60; ++n) {
@@ -264,11 +182,12 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Kind{"direct", [](DeviceApi& d) { return make_direct_resource(d, false); }, 256},
                       Kind{"direct_host", [](DeviceApi& d) { return make_direct_resource(d, true); }, 64},
                       Kind{"caching", [](DeviceApi& d) { return make_caching_allocator(d); }, 256},
-                      Kind{"caching_host", [](DeviceApi& d) { return make_caching_allocator(d, {0, true}); }, 64},
+                      Kind{"caching_host", [](DeviceApi& d) { return make_caching_allocator(d, {0, true}); },
+                           64},
                       Kind{"host", [](DeviceApi& d) { return make_host_allocator(d); }, 64}),
     [](const auto& kind) { return std::string(kind.param.name); });
 
-// ---- The host allocator
+// The host allocator
 
 TEST(HostAllocatorTest, KeepsFreedBlocksUpToItsLimit) {
   FakeDevice device;
@@ -300,7 +219,7 @@ TEST(HostAllocatorTest, GivesUpItsStoreBeforeItFails) {
   resource->deallocate(b, kMiB, nullptr);
 }
 
-// ---- The caching allocator
+// The caching allocator
 
 class CachingAllocatorTest : public ::testing::Test {
  protected:
@@ -329,7 +248,8 @@ TEST_F(CachingAllocatorTest, AnotherStreamWaitsForTheUser) {
     device_.enqueue(b_, [&] { done = true; });
     resource->record_use(p, b_);
     resource->deallocate(p, bytes, a_);
-    // Deferred work runs when it is waited for, or one operation per query: as long as the work is open, so is the block.
+    // Deferred work runs when it is waited for, or one operation per query: as long as the work is open, so
+    // is the block.
     for (int turn = 0; turn < 10; ++turn) {
       void* q = resource->allocate(bytes, a_);
       if (q == p) {
@@ -509,7 +429,8 @@ TEST_F(FullDeviceTest, TheLimitHolds) {
   for (void* p : parts) resource->deallocate(p, 100 * kKiB, a_);
 }
 
-// A device that was lost while blocks were pending: freeing goes on without a throw, allocating says what happened.
+// A device that was lost while blocks were pending: freeing goes on without a throw, allocating says what
+// happened.
 TEST_F(CachingAllocatorTest, ALostDeviceIsReported) {
   auto resource = make_caching_allocator(device_);
   void* p = resource->allocate(kMiB, a_);
@@ -521,12 +442,6 @@ TEST_F(CachingAllocatorTest, ALostDeviceIsReported) {
   resource->deallocate(q, kMiB, a_);
   EXPECT_THROW(resource->allocate(40 * kMiB, a_), DeviceLost);
   EXPECT_EQ(resource->stats().live_bytes, 0u);
-}
-
-TEST(BytesTextTest, IsShort) {
-  EXPECT_EQ(detail::bytes_text(300), "300 B");
-  EXPECT_EQ(detail::bytes_text(1536), "1.50 KiB");
-  EXPECT_EQ(detail::bytes_text(kPiB), "1.00 PiB");
 }
 
 }  // namespace

@@ -20,11 +20,11 @@
 namespace gpunn {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::FakeCall;
 using testing::FakeDevice;
 using testing::FakeFailure;
 using testing::FakeMode;
+using ::testing::HasSubstr;
 
 RuntimeOptions one_thread() { return {.threads = 1, .forced = {}}; }
 
@@ -51,8 +51,8 @@ class Variable {
 };
 
 TEST(RuntimeOptionsTest, ComeFromTheEnvironment) {
-  Variable threads("GPUNN_NUM_THREADS", "3"), deterministic("GPUNN_DETERMINISTIC", "0"), sync("GPUNN_SYNC", "1"),
-      shadow("GPUNN_SHADOW", "1"), forced("GPUNN_IMPL", "softmax=ref");
+  Variable threads("GPUNN_NUM_THREADS", "3"), deterministic("GPUNN_DETERMINISTIC", "0"),
+      sync("GPUNN_SYNC", "1"), shadow("GPUNN_SHADOW", "1"), forced("GPUNN_IMPL", "softmax=ref");
   const auto options = RuntimeOptions::from_environment();
   EXPECT_EQ(options.threads, 3);
   EXPECT_FALSE(options.deterministic);
@@ -291,7 +291,7 @@ TEST(RuntimeRaceTest, ContextsAndStreamsFromSeveralThreads) {
   EXPECT_EQ(wrong, 0);
 }
 
-// ---- Flight recorder
+// Flight recorder
 
 TEST(FlightRecorderTest, KeepsTheLastLaunches) {
   FlightRecorder recorder;
@@ -324,7 +324,7 @@ TEST(FlightRecorderRaceTest, RecordsFromSeveralThreads) {
   EXPECT_EQ(recorder.snapshot().back().sequence, 1200u);
 }
 
-// ---- Process exit
+// Process exit
 
 // What a careless program leaves behind: tensors in statics and leaked ones, running workers, a busy device.
 [[noreturn]] void exit_with_everything_alive(int code) {

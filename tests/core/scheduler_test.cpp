@@ -37,8 +37,9 @@ class SchedulerTest : public ::testing::Test {
   ~SchedulerTest() override { device_->clear_failures(); }
 
   Ref<Storage> storage() { return Storage::allocate(*context_, 64); }
-  void issue(RawStream stream, std::vector<Storage*> reads, std::vector<Storage*> writes,
-             std::function<void()> work = [] {}) {
+  void issue(
+      RawStream stream, std::vector<Storage*> reads, std::vector<Storage*> writes,
+      std::function<void()> work = [] {}) {
     Scheduler::Issue issue(context_->scheduler(), stream, reads, writes);
     device_->enqueue(stream, std::move(work));
     issue.commit();
@@ -170,7 +171,7 @@ TEST_F(SchedulerTest, AnAsynchronousFailureSurfacesAtTheWait) {
   EXPECT_THROW(context_->synchronize(), DeviceLost);
 }
 
-// ---- Random programs
+// Random programs
 
 struct ProgramCase {
   FakeMode mode;
@@ -182,7 +183,8 @@ int differing_programs(FakeMode mode, int programs, bool scheduled) {
   Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
   for (int p = 0; p < programs; ++p) {
     const auto seed = static_cast<std::uint32_t>(p + 1);
-    DeviceContext context(runtime, std::make_unique<FakeDevice>(testing::FakeOptions{.mode = mode, .seed = seed}));
+    DeviceContext context(runtime,
+                          std::make_unique<FakeDevice>(testing::FakeOptions{.mode = mode, .seed = seed}));
     RandomProgram program(context, {.seed = seed, .streams = 1 + p % 4, .scheduled = scheduled});
     const int different = program.run();
     differing += different > 0;
@@ -193,7 +195,9 @@ int differing_programs(FakeMode mode, int programs, bool scheduled) {
   return differing;
 }
 
-TEST(RandomProgramTest, EqualSerialExecutionWhenRunAtOnce) { differing_programs(FakeMode::immediate, 500, true); }
+TEST(RandomProgramTest, EqualSerialExecutionWhenRunAtOnce) {
+  differing_programs(FakeMode::immediate, 500, true);
+}
 
 TEST(RandomProgramTest, EqualSerialExecutionWhenRunAsLateAsPossible) {
   differing_programs(FakeMode::deferred, 3000, true);
@@ -204,7 +208,8 @@ TEST(RandomProgramTest, DifferWithoutTheScheduler) {
 }
 
 TEST(RandomProgramTest, SurviveAFailureOfAnyCall) {
-  for (FakeFailure failure : {FakeFailure::cuda_error, FakeFailure::out_of_memory, FakeFailure::device_lost}) {
+  for (FakeFailure failure :
+       {FakeFailure::cuda_error, FakeFailure::out_of_memory, FakeFailure::device_lost}) {
     int failed = 0;
     for (long n = 1; n < 250; ++n) {
       auto api = std::make_unique<FakeDevice>(testing::FakeOptions{.mode = FakeMode::deferred, .seed = 3});
@@ -234,12 +239,14 @@ TEST(SchedulerRaceTest, ProgramsOnThreadedStreams) { differing_programs(FakeMode
 
 TEST(SchedulerRaceTest, SeveralThreadsShareOneContext) {
   Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
-  DeviceContext context(runtime, std::make_unique<FakeDevice>(testing::FakeOptions{.mode = FakeMode::threaded}));
+  DeviceContext context(runtime,
+                        std::make_unique<FakeDevice>(testing::FakeOptions{.mode = FakeMode::threaded}));
   std::vector<std::thread> threads;
   std::atomic<int> different{0};
   for (std::uint32_t t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
-      for (std::uint32_t p = 0; p < 5; ++p) different += RandomProgram(context, {.seed = 10 * t + p, .streams = 2}).run();
+      for (std::uint32_t p = 0; p < 5; ++p)
+        different += RandomProgram(context, {.seed = 10 * t + p, .streams = 2}).run();
     });
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(different, 0);

@@ -115,12 +115,14 @@ void FakeDevice::push(RawStream stream, Operation operation) {
   s.changed.notify_one();
 }
 
-// Deferred mode: runs the head of one stream, chosen at random among those that may go on. False when there is none.
+// Deferred mode: runs the head of one stream, chosen at random among those that may go on. False when there
+// is none.
 bool FakeDevice::advance() {
   std::lock_guard lock(mutex_);
   std::vector<Stream*> ready;
   for (const auto& s : streams_)
-    if (!s->queue.empty() && (!s->queue.front().before || s->queue.front().before->is_done())) ready.push_back(s.get());
+    if (!s->queue.empty() && (!s->queue.front().before || s->queue.front().before->is_done()))
+      ready.push_back(s.get());
   if (ready.empty()) return false;
   random_ = random_ * 6364136223846793005u + 1442695040888963407u;
   Stream& s = *ready[(random_ >> 33) % ready.size()];

@@ -1,6 +1,6 @@
 #pragma once
-// A device made of host memory and queues, for tests of the runtime: three ways of running what is issued, a fixed
-// amount of memory, failures on request, and counts of everything that is alive.
+// A device made of host memory and queues, for tests of the runtime: three ways of running what is issued, a
+// fixed amount of memory, failures on request, and counts of everything that is alive.
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace gpunn::testing {
 
-/// How issued work runs. immediate: at once. deferred: on the caller's thread and as late as the rules allow, streams
-/// interleaved at random. threaded: a thread per stream.
+/// How issued work runs. immediate: at once. deferred: on the caller's thread and as late as the rules allow,
+/// streams interleaved at random. threaded: a thread per stream.
 enum class FakeMode : std::uint8_t { immediate, deferred, threaded };
 
 /// Kinds of calls for failure injection. any: every call that can throw.
@@ -35,7 +35,8 @@ class FakeDevice final : public DeviceApi {
   explicit FakeDevice(FakeOptions options = {});
   ~FakeDevice() override;
 
-  /// The n-th call of that kind from now on (1: the next) fails. A lost device fails every call after it, too.
+  /// The n-th call of that kind from now on (1: the next) fails. A lost device fails every call after it,
+  /// too.
   void fail_at(FakeCall kind, long n, FakeFailure failure = FakeFailure::cuda_error);
   void clear_failures();
   /// Throwing calls made so far.
@@ -106,7 +107,8 @@ class FakeDevice final : public DeviceApi {
   std::atomic<long> calls_{0};
   std::atomic<bool> lost_{false};
 
-  mutable std::mutex mutex_;  // memory, failures, lists of streams and counts; in deferred mode the queues as well
+  mutable std::mutex
+      mutex_;  // memory, failures, lists of streams and counts; in deferred mode the queues as well
   struct Injection {
     FakeCall kind;
     long left;

@@ -135,7 +135,8 @@ int RandomProgram::run() {
     } else if (turn == 2) {
       fresh(slots_[random_() % slots_.size()]);
     } else if (turn == 3) {
-      context_.scheduler().join(streams_[random_() % streams_.size()].raw(), streams_[random_() % streams_.size()].raw());
+      context_.scheduler().join(streams_[random_() % streams_.size()].raw(),
+                                streams_[random_() % streams_.size()].raw());
     } else {
       issue();
     }

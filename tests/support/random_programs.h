@@ -1,6 +1,6 @@
 #pragma once
-// Random read/write programs over a few storages and streams, run through a scheduler and compared with running the
-// same operations one after the other.
+// Random read/write programs over a few storages and streams, run through a scheduler and compared with
+// running the same operations one after the other.
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -19,12 +19,14 @@ struct ProgramOptions {
   bool scheduled = true;  // false: issue without the scheduler, to see that the comparison notices
 };
 
-/// One program on one context. Storages are pinned host memory, so that "kernels" can run as host callbacks on any device.
+/// One program on one context. Storages are pinned host memory, so that "kernels" can run as host callbacks
+/// on any device.
 class RandomProgram {
  public:
   RandomProgram(DeviceContext& context, ProgramOptions options);
   ~RandomProgram();
-  /// Issues everything; returns the number of values that differ from serial execution, those read on the way included.
+  /// Issues everything; returns the number of values that differ from serial execution, those read on the way
+  /// included.
   int run();
 
  private:

@@ -192,6 +192,11 @@ class Rows {
   std::map<std::tuple<std::string, std::string, std::string, DType>, std::size_t> index_;
 };
 
+std::vector<DType> dtypes_of(const Case& c) {
+  if (!c.options.dtypes.empty()) return c.options.dtypes;
+  return {DType::f32, DType::f16, DType::bf16};
+}
+
 void report_never_run(Report& report) {
   std::map<std::tuple<std::string, std::string, std::string>, int> runs;
   for (const Row& r : report.rows) runs[{r.op, r.direction, r.implementation}] += r.cases;
@@ -212,7 +217,7 @@ Report run(const Suite& suite, const Options& options) {
   Rows rows(report);
   for (const Case& c : suite.cases()) {
     if (!options.op.empty() && c.op != options.op) continue;
-    for (const DType dtype : c.options.dtypes) {
+    for (const DType dtype : dtypes_of(c)) {
       if (!options.dtypes.empty() && !std::count(options.dtypes.begin(), options.dtypes.end(), dtype))
         continue;
       std::optional<Prepared> prepared;

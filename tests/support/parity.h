@@ -37,8 +37,8 @@ struct CaseOptions {
   Scale scale = Scale::element;  // what the f32 bound is relative to
   std::vector<std::pair<std::string, Fill>> fills{};         // by operand; others: normal(0, 1), integers 0
   std::vector<std::pair<std::string, std::string>> alias{};  // {output, input}: one buffer for both
-  std::vector<std::string> zeros_ok{};                       // outputs that may be mostly zero
-  std::vector<DType> dtypes{DType::f32, DType::f16, DType::bf16};
+  std::vector<std::string> zeros_ok{};                       // outputs that may be mostly zero, if there
+  std::vector<DType> dtypes{};                               // empty: f32, f16 and bf16
   std::int64_t shift = 0;  // elements by which every operand starts after a 256-byte boundary
   bool small = false;      // cheap enough to repeat under 16 thread orders on an emulated GPU
 };

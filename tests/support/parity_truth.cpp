@@ -31,7 +31,6 @@ std::vector<std::size_t> shared_buffers(const std::vector<Operand>& operands, co
   for (std::size_t i = 0; i < shared.size(); ++i) shared[i] = i;
   for (const auto& [output, input] : options.alias) shared[index_of(output)] = index_of(input);
   for (const auto& [name, fill] : options.fills) index_of(name);
-  for (const std::string& name : options.zeros_ok) index_of(name);
   return shared;
 }
 

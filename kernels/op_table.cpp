@@ -1,0 +1,78 @@
+#include "gpunn/kernels/op_table.h"
+
+#include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
+#include "gpunn/kernels/elementwise/elementwise_impl.h"
+#include "gpunn/kernels/loss/loss_impl.h"
+#include "gpunn/kernels/matmul/matmul_impl.h"
+#include "gpunn/kernels/optim/optim_impl.h"
+#include "gpunn/kernels/reduce/reduce_impl.h"
+#include "gpunn/kernels/softmax/softmax_impl.h"
+
+namespace gpunn {
+namespace {
+
+template <class P>
+ListInfo describe(const ImplementationList<P>& list) {
+  ListInfo info{list.op, list.direction, {}};
+  for (const auto& e : list.entries) info.entries.push_back({e.name, e.device, e.determinism});
+  return info;
+}
+
+ListInfo unary(UnaryFunction f) { return describe(kUnary[static_cast<int>(f)]); }
+ListInfo binary(BinaryFunction f) { return describe(kBinary[static_cast<int>(f)]); }
+ListInfo reduction(ReduceFunction f) { return describe(kReduce[static_cast<int>(f)]); }
+
+constexpr const char* kIndices = "its result is indices";
+
+void add_elementwise(std::vector<OpInfo>& table) {
+  using U = UnaryFunction;
+  using B = BinaryFunction;
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "elementwise", std::move(lists)});
+  };
+  add("add", {binary(B::add), unary(U::add_scalar)});
+  add("sub", {binary(B::sub), unary(U::add_scalar), unary(U::rsub_scalar)});
+  add("mul", {binary(B::mul), unary(U::mul_scalar)});
+  add("div", {binary(B::div), unary(U::div_scalar), unary(U::rdiv_scalar), binary(B::neg_mul)});
+  add("neg", {unary(U::neg)});
+  add("exp", {unary(U::exp)});
+  add("log", {unary(U::log)});
+  add("relu", {unary(U::relu), binary(B::relu_grad)});
+  add("sigmoid", {unary(U::sigmoid), binary(B::sigmoid_grad)});
+  add("tanh", {unary(U::tanh), binary(B::tanh_grad)});
+}
+
+void add_reduce(std::vector<OpInfo>& table) {
+  using F = ReduceFunction;
+  table.push_back({"sum", "reduce", {reduction(F::sum)}});
+  table.push_back({"mean", "reduce", {reduction(F::mean)}});
+  table.push_back({"max", "reduce", {reduction(F::max), reduction(F::max_indices), describe(kMaxBackward)}});
+  table.push_back({"amax", "reduce", {reduction(F::max), describe(kMaxBackward)}});
+  table.push_back({"argmax", "reduce", {reduction(F::argmax)}, "", kIndices, kIndices});
+  table.push_back({"expand", "reduce", {}, "a view with strides of 0"});
+  table.push_back({"sum_to", "reduce", {}, "sum"});
+}
+
+}  // namespace
+
+std::vector<OpInfo> op_table() {
+  std::vector<OpInfo> table;
+  add_elementwise(table);
+  add_reduce(table);
+  table.push_back({"matmul", "matmul", {describe(kMatmul)}});
+  table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
+  const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};
+  table.push_back({"softmax", "softmax", softmax});
+  table.push_back({"log_softmax", "softmax", softmax});
+  table.push_back(
+      {"cross_entropy",
+       "cross_entropy",
+       {describe(kCrossEntropyForward), describe(kCrossEntropyBackward), describe(kCrossEntropyTargets)}});
+  for (const char* name : {"mse_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"})
+    table.push_back({name, "loss", {describe(kLossForward), describe(kLossBackward)}});
+  constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
+  table.push_back({"sgd_step", "optim", {describe(kSgdStep)}, "", kUpdate, kUpdate});
+  return table;
+}
+
+}  // namespace gpunn

@@ -264,7 +264,7 @@ Cut cut_for(const ReduceProblem& p) {
   const std::int64_t blocks = columns ? (cut.outputs + kWarpSize - 1) / kWarpSize : cut.outputs;
   const std::int64_t least = columns ? kMinColumnPiece : kMinRowPiece;
   const std::int64_t most = cut.length / least;
-  std::int64_t pieces = kWantedBlocks / blocks;
+  std::int64_t pieces = kWantedBlocks / (blocks > 0 ? blocks : 1);
   if (pieces > most) pieces = most;
   const std::int64_t needed = (cut.length + kMaxPiece - 1) / kMaxPiece;
   if (pieces < needed) pieces = needed;

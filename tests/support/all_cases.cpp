@@ -6,6 +6,7 @@ namespace gpunn::parity {
 void add_elementwise_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
+void add_primitives_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_cross_entropy_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
@@ -15,6 +16,7 @@ Suite all_cases() {
   add_elementwise_cases(suite);
   add_reduce_cases(suite);
   add_optim_cases(suite);
+  add_primitives_cases(suite);
   add_softmax_cases(suite);
   add_cross_entropy_cases(suite);
   add_loss_cases(suite);

@@ -16,7 +16,7 @@ namespace gpunn {
 struct Picture {
   int width = 0, height = 0;
   int channels = 1;  // 1: grey, 3: RGB
-  Bytes pixels;      // width * height * channels
+  Bytes pixels{};    // width * height * channels
 };
 
 /// Picture from values of the range [low, high] (gray, [height, width]), clamped; NaN becomes the middle.

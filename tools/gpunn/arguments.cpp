@@ -86,7 +86,7 @@ void Arguments::flag(const std::string& names, bool& out, const std::string& hel
 
 void Arguments::option(const std::string& names, std::string& out, const std::string& metavar,
                        const std::string& help) {
-  state_->app.add_option(names, out);
+  state_->app.add_option(names, out)->take_last();
   state_->note(names);
   state_->options.push_back({left_of(names, metavar), help});
 }
@@ -105,7 +105,7 @@ void Arguments::settings(Settings& settings, const std::string& heading) {
     SettingFlag& entry = s.setting_flags.back();
     const bool is_switch = std::holds_alternative<bool*>(field.value);
     entry.option = is_switch ? s.app.add_flag(flag + ",!--no-" + flag.substr(2), entry.on)
-                             : s.app.add_option(flag, entry.text);
+                             : s.app.add_option(flag, entry.text)->take_last();
     s.note(flag);
     const std::string shown = is_switch || value.empty() ? "" : " [" + value + "]";
     s.settings.push_back({left_of(flag, field_metavar(field)), field.help + shown});
@@ -117,7 +117,7 @@ void Arguments::common(Common& out) {
   s.app.add_flag("--json", out.json);
   s.app.add_flag("-q,--quiet", out.quiet);
   s.app.add_flag("-v,--verbose", out.verbose);
-  s.app.add_option("--color", out.color)->check(CLI::IsMember({"auto", "always", "never"}));
+  s.app.add_option("--color", out.color)->take_last()->check(CLI::IsMember({"auto", "always", "never"}));
   for (const char* name : {"--json", "--quiet", "--verbose", "--color"}) s.note(name);
   s.common = {{"--json", "result as JSON on stdout"},
               {"-q, --quiet", "no messages on stderr but errors"},

@@ -3,12 +3,11 @@
 #include <vector>
 
 #include "arguments.h"
-#include "gpunn/core/build_info.h"
 #include "gpunn/core/error.h"
-#include "gpunn/core/runtime.h"
 #include "gpunn/io/file.h"
 #include "gpunn/io/html_report.h"
 #include "gpunn/io/json_writer.h"
+#include "gpunn/training/report.h"
 #include "tests/support/all_cases.h"
 #include "tests/support/parity.h"
 
@@ -90,6 +89,30 @@ std::string row_text(const parity::Row& r) {
                 r.failed ? "FAIL" : "ok", r.op.c_str(), r.direction.c_str(), r.implementation.c_str(),
                 name_of(r.dtype), r.cases, r.skipped, r.worst_error, r.bound);
   return text;
+}
+
+void write_html(const std::string& path, const parity::Report& report, const Device& device) {
+  const Totals t = totals_of(report);
+  HtmlReport page("Parity on " + to_string(device), "Every implementation against its reference in double");
+  page.figure("cases", std::to_string(t.cases));
+  page.figure("failed", std::to_string(t.failed), "", report.ok() ? Tone::good : Tone::bad);
+  page.figure("skipped", std::to_string(t.skipped), "not accepted by an implementation");
+  page.section("Implementations");
+  std::vector<std::vector<std::string>> rows;
+  for (const parity::Row& r : report.rows)
+    rows.push_back({r.op, r.direction, r.implementation, name_of(r.dtype), std::to_string(r.cases),
+                    std::to_string(r.skipped), std::to_string(r.failed), json_number(r.worst_error),
+                    json_number(r.bound)});
+  page.table(
+      {"op", "direction", "implementation", "dtype", "cases", "skipped", "failed", "worst error", "bound"},
+      rows);
+  if (!report.failures.empty()) {
+    page.section("Failures");
+    for (const parity::Failure& failure : report.failures) page.text(failure.message);
+  }
+  page.section("Environment");
+  report_environment(page, device);
+  page.save(path);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "gpunn/kernels/op_table.h"
 
+#include "gpunn/core/primitives_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
@@ -23,6 +24,15 @@ ListInfo binary(BinaryFunction f) { return describe(kBinary[static_cast<int>(f)]
 ListInfo reduction(ReduceFunction f) { return describe(kReduce[static_cast<int>(f)]); }
 
 constexpr const char* kIndices = "its result is indices";
+
+void add_primitives(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, ListInfo list, const char* why) {
+    table.push_back({name, "core", {std::move(list)}, "", why, why});
+  };
+  add("fill", describe(kFill), "written in place, outside the graph");
+  add("copy", describe(kCopy), "part of Tensor's copies, which have their own gradients");
+  add("accumulate", describe(kAdd), "the graph walk's own addition, outside the graph");
+}
 
 void add_elementwise(std::vector<OpInfo>& table) {
   using U = UnaryFunction;
@@ -57,6 +67,7 @@ void add_reduce(std::vector<OpInfo>& table) {
 
 std::vector<OpInfo> op_table() {
   std::vector<OpInfo> table;
+  add_primitives(table);
   add_elementwise(table);
   add_reduce(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});

@@ -24,7 +24,7 @@ struct ListInfo {
 
 struct OpInfo {
   std::string name;             // of the public function
-  std::string folder;           // kernels/<folder>/<folder>.h declares it
+  std::string folder;           // kernels/<folder>/<folder>.h declares it; "core": a primitive of core
   std::vector<ListInfo> lists;  // what it and its backward run on
   std::string composed{};       // how it is made from others, when it has no list
   std::string no_gradient{};    // why it has no gradient; empty: it has one

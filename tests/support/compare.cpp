@@ -17,7 +17,7 @@ Precision precision_of(DType dtype) {
     case DType::f16:
       return {0x1p-11, 0x1p-25};
     case DType::bf16:
-      return {0x1p-9, 0x1p-134};
+      return {0x1p-8, 0x1p-134};
     case DType::f64:
       return {0x1p-53, 0};
     default:

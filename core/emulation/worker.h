@@ -184,6 +184,7 @@ struct Worker {
   Fiber* new_fiber();
   void assign(Fiber* fiber, unsigned linear);
   void switch_to(Fiber* from, Fiber* to);
+  void end_abandoned_threads();
   void drop_fibers();
   void begin_block(std::uint64_t block);
   void shuffle_order();

@@ -27,7 +27,7 @@ CaseOptions options_for(Size s, bool log, Fill x) {
   o.c = 12;
   o.scale = log ? Scale::operand : Scale::element;
   o.fills = {{"x", std::move(x)}};
-  o.small = s.rows * s.cols <= 4000;
+  o.small = s.rows * s.cols <= 2100;  // a block per row included: 2x1025
   return o;
 }
 

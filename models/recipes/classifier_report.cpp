@@ -14,7 +14,7 @@ namespace gpunn::detail {
 
 namespace {
 
-constexpr std::size_t kShown = 4;  // test pictures from the front, and as many mistakes
+constexpr std::size_t kShown = 6;  // test pictures from the front, and as many mistakes
 constexpr std::int64_t kTestBatch = 1000;
 
 std::string fixed(double value, int digits) {
@@ -75,9 +75,9 @@ void write_classifier_report(RecipeContext& context, const ClassifierRun& run, c
     report.figure("test loss", fixed(trained.test->loss, 4), "", tone);
   }
   report.figure("train loss", fixed(trained.train_loss, 4), "mean over the last epoch");
-  report.figure("training", fixed(trained.seconds, 1) + " s", std::to_string(trained.steps) + " steps");
-  if (trained.steps_per_second > 0)
-    report.figure("speed", fixed(trained.steps_per_second, 0), "steps a second");
+  std::string work = std::to_string(trained.steps) + " steps";
+  if (trained.steps_per_second > 0) work += ", " + fixed(trained.steps_per_second, 0) + " a second";
+  report.figure("training", fixed(trained.seconds, 1) + " s", work);
   report.text(std::string("To reach: ") + find_recipe(context.recipe()).figure +
               (trained.stopped  ? ". This run was stopped early."
                : result.reached ? ". This run reaches it."

@@ -53,7 +53,7 @@ struct RecipeHooks {
 };
 
 /// What a recipe's function works with.
-class RecipeContext {
+class GPUNN_API RecipeContext {
  public:
   RecipeContext(std::string_view recipe, RunSettings& settings, Device device, RecipeHooks hooks)
       : recipe_(recipe), settings_(settings), device_(device), hooks_(std::move(hooks)) {}

@@ -14,7 +14,7 @@ namespace gpunn::detail {
 namespace {
 
 constexpr int kGrid = 96;                      // pixels a side of a map
-constexpr int kMesh = 32;                      // cells a side of the surface
+constexpr int kMesh = 72;                      // cells a side of the surface
 constexpr float kLow = -0.25f, kHigh = 1.25f;  // the inputs shown
 
 using Rgb = std::array<double, 3>;
@@ -98,29 +98,32 @@ void fill_triangle(Picture& picture, const Point& a, const Point& b, const Point
         put(picture, x, y, colour);
 }
 
-// The output as a landscape seen from above the corner (1.25, -0.25), far cells first.
+// The output as a landscape seen from above, turned by 30 degrees, far cells first.
 Picture surface_of(std::span<const float> values) {
   constexpr int kWidth = 420, kHeight = 300, kSide = kMesh + 1;
+  constexpr double kCos = 0.866, kSin = 0.5, kScale = 290;
   Picture picture = blank(kWidth, kHeight);
   const auto value = [&](int row, int column) {
     return values[static_cast<std::size_t>(row * kSide + column)];
   };
   const auto place = [&](int row, int column) -> Point {
-    const double u = static_cast<double>(column) / kMesh, v = static_cast<double>(row) / kMesh;
-    return {kWidth * (0.5 + 0.46 * (u - v)), kHeight * (0.42 + 0.26 * (u + v) - 0.38 * value(row, column))};
+    const double u = static_cast<double>(column) / kMesh - 0.5, v = static_cast<double>(row) / kMesh - 0.5;
+    return {kWidth / 2.0 + kScale * (u * kCos - v * kSin),
+            kHeight * 0.74 + kScale * (0.45 * (u * kSin + v * kCos) - 0.4 * value(row, column))};
   };
-  for (int diagonal = 0; diagonal <= 2 * (kMesh - 1); ++diagonal)
-    for (int row = std::max(0, diagonal - kMesh + 1); row <= std::min(diagonal, kMesh - 1); ++row) {
-      const int column = diagonal - row;
-      const double p = (value(row, column) + value(row + 1, column + 1)) / 2;
-      // Facets darken with their slope, so that the shape shows where the colour does not change.
-      const double slope = std::abs(value(row + 1, column) - value(row, column + 1));
-      Rgb colour = colour_of(std::clamp(p, 0.0, 1.0));
-      for (double& c : colour) c *= 0.92 - std::min(0.4, slope);
-      const Point a = place(row, column), b = place(row, column + 1), c = place(row + 1, column + 1),
-                  d = place(row + 1, column);
-      fill_triangle(picture, a, b, c, colour);
-      fill_triangle(picture, a, c, d, colour);
+  const auto shade = [&](double p, double slope) {
+    // Facets darken with their slope, so that the shape shows where the colour does not change.
+    Rgb colour = colour_of(std::clamp(p, 0.0, 1.0));
+    for (double& c : colour) c *= 0.95 - std::min(0.35, 3 * std::abs(slope));
+    return colour;
+  };
+  for (int row = 0; row < kMesh; ++row)
+    for (int column = 0; column < kMesh; ++column) {
+      const double a = value(row, column), b = value(row, column + 1), c = value(row + 1, column + 1),
+                   d = value(row + 1, column);
+      const Point at = place(row, column), across = place(row + 1, column + 1);
+      fill_triangle(picture, at, place(row, column + 1), across, shade((a + b + c) / 3, a - b));
+      fill_triangle(picture, at, across, place(row + 1, column), shade((a + c + d) / 3, d - c));
     }
   return picture;
 }

@@ -1,0 +1,116 @@
+#include "gpunn/kernels/matmul/product_impl.h"
+
+#include <atomic>
+
+#include "gpunn/core/op.h"
+#include "gpunn/kernels/matmul/matmul.h"
+
+namespace gpunn {
+namespace {
+
+std::atomic<bool> tf32_allowed{false};
+
+/// Is an operand with these strides a row-major matrix whose rows are `ld` apart? Fills in `ld`.
+bool row_major(std::int64_t rows, std::int64_t cols, std::int64_t row_stride, std::int64_t col_stride,
+               std::int64_t& ld) {
+  if (col_stride != 1 && cols > 1) return false;
+  ld = rows > 1 ? row_stride : cols;
+  return ld >= cols;
+}
+
+/// One stride for all batch dimensions, or false when they do not follow each other evenly.
+bool batch_stride(const Tensor& t, const Shape& batch, std::int64_t& stride) {
+  const int own = t.dim() - 2;
+  bool first = true;
+  std::int64_t next = 0;  // the stride that the dimension further out must have
+  stride = 0;
+  for (int i = batch.rank() - 1; i >= 0; --i) {
+    if (batch[i] == 1) continue;
+    const int d = i - (batch.rank() - own);
+    const std::int64_t s = d < 0 || t.shape()[d] == 1 ? 0 : t.strides()[d];
+    if (first) stride = s;
+    if (!first && s != next) return false;
+    first = false;
+    next = s * batch[i];
+  }
+  return true;
+}
+
+/// t's values with its batch dimensions repeated to `batch`.
+Tensor repeated(const Tensor& t, const Shape& batch) {
+  Shape shape = batch;
+  Strides strides = Dims::filled(batch.rank(), 0);
+  const int own = t.dim() - 2, extra = batch.rank() - own;
+  for (int d = 0; d < own; ++d)
+    if (t.shape()[d] != 1) strides[extra + d] = t.strides()[d];
+  for (int d = own; d < t.dim(); ++d) {
+    shape.push_back(t.shape()[d]);
+    strides.push_back(t.strides()[d]);
+  }
+  return detail::raw_view(t, shape, strides, 0).clone();
+}
+
+/// A stack of matrices as a problem takes it. `tensor` is the operand itself, or a contiguous copy when its
+/// strides are not those of a row-major matrix or its transpose.
+struct Placement {
+  Tensor tensor;
+  std::int64_t ld = 0;
+  std::int64_t stride = 0;  // from matrix to matrix
+  bool transposed = false;
+};
+
+Placement place(const detail::Matrices& matrices, const Shape& batch) {
+  const Tensor& t = matrices.tensor;
+  const int r = t.dim();
+  const std::int64_t rows = t.shape()[r - 2], cols = t.shape()[r - 1];
+  const std::int64_t row_stride = t.strides()[r - 2], col_stride = t.strides()[r - 1];
+  Placement m{t};
+  const bool plain = row_major(rows, cols, row_stride, col_stride, m.ld);
+  const bool turned = !plain && row_major(cols, rows, col_stride, row_stride, m.ld);
+  m.transposed = turned != matrices.transposed;
+  if ((plain || turned) && (r == 2 || batch_stride(t, batch, m.stride))) return m;
+  const NoGrad off;
+  m = {t.detach().contiguous(), cols, 0, matrices.transposed};
+  if (r == 2 || batch_stride(m.tensor, batch, m.stride)) return m;
+  m.tensor = repeated(m.tensor, batch);
+  m.stride = rows * cols;
+  return m;
+}
+
+}  // namespace
+
+const char* name_of(Activation activation) noexcept {
+  constexpr const char* names[] = {"none", "relu", "sigmoid", "tanh"};
+  return names[static_cast<int>(activation)];
+}
+
+void set_allow_tf32(bool on) noexcept { tf32_allowed.store(on, std::memory_order_relaxed); }
+bool allow_tf32() noexcept { return tf32_allowed.load(std::memory_order_relaxed); }
+
+namespace detail {
+
+Tensor multiply(const Matrices& a, const Matrices& b, const Shape& batch, const Epilogue& epilogue) {
+  const std::int64_t M = a.rows(), N = b.cols(), K = a.cols();
+  Shape shape = batch;
+  shape.push_back(M);
+  shape.push_back(N);
+  Tensor c = empty_on(a.tensor.context(), shape, a.tensor.dtype());
+  if (c.numel() == 0) return c;
+  const Placement ma = place(a, batch), mb = place(b, batch);
+  const Tensor bias = epilogue.bias && epilogue.bias->defined() ? epilogue.bias->contiguous() : Tensor();
+  MatmulProblem p{};
+  p.dtype = c.dtype();
+  p.a = ma.tensor.data(), p.lda = ma.ld, p.a_batch = ma.stride, p.trans_a = ma.transposed;
+  p.b = mb.tensor.data(), p.ldb = mb.ld, p.b_batch = mb.stride, p.trans_b = mb.transposed;
+  p.c = c.data(), p.ldc = N, p.c_batch = M * N;
+  p.M = M, p.N = N, p.K = K, p.batch = batch.numel();
+  p.has_bias = bias.defined();
+  p.bias = p.has_bias ? bias.data() : nullptr;
+  p.activation = epilogue.activation;
+  p.tf32 = p.dtype == DType::f32 && allow_tf32();
+  execute(kMatmul, p, {&ma.tensor, &mb.tensor, &bias}, {&c});
+  return c;
+}
+
+}  // namespace detail
+}  // namespace gpunn

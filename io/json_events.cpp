@@ -88,17 +88,25 @@ class Sax {
   JsonHandler& handler_;
 };
 
-/// The library collects a string twice while it reads it; a bound keeps that small beside the text itself.
-void check_strings(std::string_view text, std::string_view path, std::uint64_t origin) {
-  constexpr std::size_t kMaxString = std::size_t{4} << 20;
-  for (std::size_t begin = text.find('"'); begin != std::string_view::npos;) {
-    std::size_t end = begin + 1;
-    while (end < text.size() && text[end] != '"') end += text[end] == '\\' ? 2 : 1;
-    if (end - begin > kMaxString) {
-      fail_data(path, "expected JSON strings of at most ", kMaxString, " bytes, got more at offset ",
-                origin + begin);
+/// The library collects a token several times while it reads it; bounds keep that small beside the text
+/// itself.
+void check_tokens(std::string_view text, std::string_view path, std::uint64_t origin) {
+  constexpr std::size_t kMaxString = std::size_t{4} << 20, kMaxNumber = 1024;
+  std::size_t digits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') {
+      const std::size_t begin = i++;
+      while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
+      if (i - begin > kMaxString) {
+        fail_data(path, "expected JSON strings of at most ", kMaxString, " bytes, got more at offset ",
+                  origin + begin);
+      }
     }
-    begin = end < text.size() ? text.find('"', end + 1) : std::string_view::npos;
+    digits = (c >= '0' && c <= '9') || c == '.' ? digits + 1 : 0;
+    if (digits > kMaxNumber) {
+      fail_data(path, "expected numbers of at most ", kMaxNumber, " digits, got more at offset ", origin + i);
+    }
   }
 }
 
@@ -112,7 +120,7 @@ void parse_json(std::string_view text, std::string_view path, std::uint64_t orig
   if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
     fail_data(path, "not valid JSON at offset ", origin + zero, ": zero byte");
   }
-  check_strings(text, path, origin);
+  check_tokens(text, path, origin);
   handler.position_ = 0;
   Sax sax(path, origin, max_depth, handler);
   Json::sax_parse(CountingIterator(text.data(), &handler.position_),

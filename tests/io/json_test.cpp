@@ -184,6 +184,8 @@ TEST(JsonValue, DocumentsAreBounded) {
   expect_data_error([&] { JsonValue::parse(many + "]", "f"); }, {"at most 250000 JSON values"});
   expect_data_error([] { JsonValue::parse('"' + std::string(5 << 20, 'a') + '"', "f"); },
                     {"strings of at most"});
+  expect_data_error([] { JsonValue::parse(std::string(2000, '1'), "f"); },
+                    {"at most 1024 digits", "offset 1024"});
   expect_data_error([] { JsonValue::parse("[1,2,3]", "f", {.max_values = 3}); }, {"at most 3 JSON values"});
   const testing::TemporaryFolder folder;
   testing::put_file(folder.file("a.json"), "[1, 2]");

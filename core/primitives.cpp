@@ -99,6 +99,7 @@ FillProblem fill_problem(const Tensor& t, double value) {
   return p;
 }
 
+// The order of elements is free: y's smallest stride goes last, where runs are.
 CopyProblem copy_problem(const Tensor& x, const Tensor& y) {
   CopyProblem p;
   p.src_dtype = x.dtype();
@@ -117,6 +118,7 @@ CopyProblem copy_problem(const Tensor& x, const Tensor& y) {
 
 namespace {
 
+// Gradients are all that core adds.
 const char* add_accepts(const AddProblem& p) {
   return is_floating(p.dtype) ? nullptr : "floating dtypes only";
 }

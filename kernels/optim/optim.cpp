@@ -1,3 +1,4 @@
+// Argument checks and the cutting of a list of tensors into problems.
 #include "gpunn/kernels/optim/optim.h"
 
 #include <cmath>
@@ -58,6 +59,7 @@ void check_options(const SgdOptions& o) {
               "expected momentum > 0 and dampening 0 with nesterov, got ", o.momentum, " and ", o.dampening);
 }
 
+/// `t` belongs to `param`: same shape, dtype and device, contiguous.
 void check_like(const Tensor& param, const Tensor& t, const char* name) {
   check_same(param, "param", t, name);
   GPUNN_CHECK(t.shape() == param.shape(), "expected ", name, " of shape ", param.shape(), " like param, got ",
@@ -122,6 +124,7 @@ void sgd_step(std::span<const SgdTensor> tensors, const SgdOptions& options) {
   NoGrad guard;
   check_options(options);
   const SgdTensor* first = nullptr;
+  // Everything is checked before anything is written.
   for (const SgdTensor& t : tensors) {
     GPUNN_CHECK(t.param.defined(), "expected param, got an undefined tensor");
     if (!t.grad.defined()) continue;

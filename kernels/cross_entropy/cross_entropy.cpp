@@ -52,19 +52,31 @@ struct Settings {
   Reduction reduction;
 };
 
-/// Throws InvalidArgument naming the first bad row, its label and the number of classes. Waits for a device.
-void check_targets(const Tensor& target, std::int64_t classes, std::int64_t ignore_index) {
+/// First row with a bad target, or -1. Waits for a device; on the CPU nothing is allocated.
+std::int64_t bad_row(const Tensor& target, std::int64_t classes, std::int64_t ignore_index) {
+  TargetCheckProblem p{DType::f32, nullptr, nullptr, target.numel(), classes, ignore_index};
+  if (target.context().is_cpu()) {
+    std::int64_t row = -1;
+    p.target = target.host<std::int64_t>();
+    p.bad_row = &row;
+    cross_entropy_targets_ref(p, {});
+    return row;
+  }
   Tensor found = empty_on(target.context(), {1}, DType::i64);
-  TargetCheckProblem p{DType::f32,
-                       static_cast<const std::int64_t*>(target.data()),
-                       static_cast<std::int64_t*>(found.data()),
-                       target.numel(),
-                       classes,
-                       ignore_index};
+  p.target = static_cast<const std::int64_t*>(target.data());
+  p.bad_row = static_cast<std::int64_t*>(found.data());
   execute(kCrossEntropyTargets, p, {&target}, {&found});
-  const auto row = static_cast<std::int64_t>(found.item());
-  GPUNN_CHECK(row < 0, "expected labels in [0, ", classes, ") or ignore_index ", ignore_index, ", got ",
-              static_cast<std::int64_t>(target.select(0, row).item()), " in row ", row);
+  return found.to_vector<std::int64_t>()[0];
+}
+
+/// Throws InvalidArgument naming the first bad row, its label and the number of classes.
+void check_targets(const Tensor& target, std::int64_t classes, std::int64_t ignore_index) {
+  const std::int64_t row = bad_row(target, classes, ignore_index);
+  if (row < 0) [[likely]]
+    return;
+  const std::int64_t label = target.narrow(0, row, 1).to_vector<std::int64_t>()[0];
+  GPUNN_CHECK(false, "expected labels in [0, ", classes, ") or ignore_index ", ignore_index, ", got ", label,
+              " in row ", row);
 }
 
 Tensor backward_fused(const Tensor& x, const Tensor& target, const Tensor& stats, const Tensor& count,

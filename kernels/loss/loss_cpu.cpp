@@ -69,12 +69,11 @@ float ForwardChunk(const LossProblem& p, std::int64_t begin, std::int64_t end) {
   const auto* x = static_cast<const float*>(p.x) + begin;
   const auto* y = static_cast<const float*>(p.y) + begin;
   float* const loss = p.reduction == Reduction::none ? static_cast<float*>(p.loss) + begin : nullptr;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   auto sum = hn::Zero(d);
   ForEachVector(d, end - begin, [&](std::int64_t i, std::int64_t n) {
     const auto v = Value(d, p.kind, LoadPart(d, x + i, n, 0.5f), LoadPart(d, y + i, n, 0.5f));
     if (loss) return StorePart(d, v, loss + i, n);
-    sum = hn::Add(sum, n >= lanes ? v : hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(n)), v));
+    sum = hn::Add(sum, FirstLanes(d, v, n));
   });
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }

@@ -8,12 +8,22 @@
 
 namespace gpunn {
 
-RunFolder::RunFolder(std::string path, bool continues) : path_(std::move(path)), continues_(continues) {
+RunFolder::RunFolder(std::string path, bool continues) : path_(std::move(path)) {
   GPUNN_CHECK(!path_.empty(), "expected a run folder, got an empty path");
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   create_directories(path_);
   // A file that is begun and given up: the folder can be written to, and nothing in it changed.
-  AtomicFile probe(file("config.json"));
+  {
+    AtomicFile probe(file("config.json"));
+  }
+  const std::string metrics = file("metrics.jsonl");
+  if (continues && path_exists(metrics)) {
+    // A machine that went down while writing may have left half a line.
+    const std::string text = read_text_file(metrics);
+    const std::size_t whole = text.rfind('\n') + 1;  // 0 when there is no line at all
+    if (whole < text.size()) write_file_atomic(metrics, std::string_view(text).substr(0, whole));
+  }
+  metrics_ = std::make_unique<AppendFile>(metrics, !continues);
 }
 
 RunFolder::~RunFolder() = default;
@@ -34,7 +44,6 @@ std::string RunFolder::default_path(std::string_view name) {
 void RunFolder::write_config(std::string_view json) { write_file_atomic(file("config.json"), json); }
 
 void RunFolder::append_metrics(std::string_view json_line) {
-  if (!metrics_) metrics_ = std::make_unique<AppendFile>(file("metrics.jsonl"), !continues_);
   metrics_->append(std::string(json_line) + "\n");
 }
 

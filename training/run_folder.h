@@ -38,7 +38,6 @@ class GPUNN_API RunFolder {
 
  private:
   std::string path_;
-  bool continues_;
   std::unique_ptr<AppendFile> metrics_;
 };
 

@@ -91,6 +91,11 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
       if (options.on_epoch) options.on_epoch(record);
     }
   }
+  if (own_steps == 0) {
+    // Nothing was left to do, or asked for: the model as it is can still be evaluated.
+    result.train_loss = std::numeric_limits<double>::quiet_NaN();
+    if (test && options.evaluate_every > 0) result.test = test();
+  }
   result.epochs = at.epoch;
   result.steps = at.steps;
   result.steps_per_second = clock.rate(own_steps);

@@ -53,7 +53,7 @@ struct TrainResult {
   std::int64_t steps = 0;
   double seconds = 0;           // everything
   double steps_per_second = 0;  // training steps only, after the first 20; 0 when there were no more
-  double train_loss = 0;        // of the last epoch, as far as it went in this run
+  double train_loss = 0;        // of the last epoch, as far as it went in this run; NaN when no step was made
   std::optional<Evaluation> test{};
   bool stopped = false;      // by TrainerOptions::stop
   TrainPosition position{};  // where it ended

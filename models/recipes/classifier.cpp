@@ -1,6 +1,5 @@
 #include <cstdio>
 
-#include "gpunn/io/json_writer.h"
 #include "gpunn/layers/losses.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/classifier.h"
@@ -8,6 +7,7 @@
 #include "gpunn/training/checkpoint.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/data_paths.h"
+#include "gpunn/training/history.h"
 #include "gpunn/training/image_dataset.h"
 #include "gpunn/training/metrics.h"
 #include "gpunn/training/optimizer.h"
@@ -36,17 +36,6 @@ namespace {
 constexpr std::int64_t kTestBatch = 1000;
 constexpr const char* kCheckpoint = "checkpoint.safetensors";
 
-std::string metrics_line(const EpochRecord& r) {
-  JsonWriter json;
-  json.begin_object().field("epoch", r.epoch).field("step", r.steps).field("train_loss", r.train_loss);
-  if (r.test) {
-    json.field("test_loss", r.test->loss);
-    if (r.test->accuracy) json.field("test_accuracy", *r.test->accuracy);
-  }
-  json.field("seconds", r.seconds).end_object();
-  return json.take();
-}
-
 std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
   char text[160];
   int n = std::snprintf(text, sizeof text, "epoch %lld/%lld  train loss %.4f",
@@ -72,11 +61,11 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                                                  .device = context.device()});
   const DataLoader test_loader(run.data.test, {.batch_size = kTestBatch, .device = context.device()});
 
-  if (!s.weights.empty()) load_weights(s.weights, run.model);
+  const bool resume = context.hooks().resume;
+  if (!s.weights.empty() && !resume) load_weights(s.weights, run.model);
   const std::string run_name = context.recipe() + ", seed " + std::to_string(s.seed);
   TrainPosition start;
-  if (context.hooks().resume)
-    start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
+  if (resume) start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
   RunFolder& folder = context.folder();
   if (context.hooks().verbose) context.say(summary(run.model));
 
@@ -88,7 +77,7 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                          .stop = context.hooks().stop,
                          .progress = context.hooks().progress};
   options.on_epoch = [&](const EpochRecord& record) {
-    folder.append_metrics(metrics_line(record));
+    folder.append_metrics(record_line(record));
     save_checkpoint(folder.file(kCheckpoint), run_name, run.model, optimizer, record.position);
     context.say(epoch_line(record, s.epochs));
   };

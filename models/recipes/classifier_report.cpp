@@ -8,6 +8,7 @@
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/report.h"
 #include "gpunn/training/data_loader.h"
+#include "gpunn/training/history.h"
 #include "gpunn/training/report.h"
 
 namespace gpunn::detail {
@@ -84,7 +85,7 @@ void write_classifier_report(RecipeContext& context, const ClassifierRun& run, c
                                 : ". This run does not reach it."));
 
   report.section("Training");
-  report_history(report, trained.history);
+  report_history(report, read_history(context.folder().file("metrics.jsonl")));
   report.section("Test pictures");
   const Answers answers = answers_of(run.model, run.data, context.device());
   report.predictions(run.data.classes, answers.first);

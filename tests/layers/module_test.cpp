@@ -14,6 +14,7 @@
 #include "gpunn/layers/losses.h"
 #include "gpunn/layers/sequential.h"
 #include "gpunn/layers/summary.h"
+#include "tests/support/devices.h"
 
 namespace gpunn {
 namespace {
@@ -220,6 +221,27 @@ TEST(ModuleTest, ConvertingKeepsHandles) {
   EXPECT_TRUE(handle.is_same(layer.weight));
   EXPECT_TRUE(handle.requires_grad());
   EXPECT_THROW(layer.to(DType::i64), InvalidArgument);
+}
+
+class ModuleDeviceTest : public testing::DeviceTest {};
+GPUNN_ON_EVERY_DEVICE(ModuleDeviceTest);
+
+TEST_P(ModuleDeviceTest, MovesWithItsHandlesAndGradients) {
+  Net net;
+  const std::vector<Tensor> handles = net.parameters();
+  const std::vector<float> before = net(ones({2, 3})).to_vector<float>();
+  sum(net(ones({2, 3}))).backward();
+  net.to(device());
+  for (const Tensor& handle : handles) {
+    EXPECT_TRUE(handle.device() == device());
+    EXPECT_TRUE(handle.requires_grad() && handle.grad().device() == device());
+  }
+  const std::vector<float> after = net(ones({2, 3}).to(device())).to_vector<float>();
+  for (std::size_t i = 0; i < after.size(); ++i) EXPECT_NEAR(after[i], before[i], 1e-6f);
+  if (device().is_cpu()) return;
+  const std::string message = message_of([&] { net(ones({2, 3})); });
+  EXPECT_EQ(message.rfind("[fc1: linear]", 0), 0u) << message;
+  EXPECT_NE(message.find("cuda:0"), std::string::npos) << message;
 }
 
 TEST(ModuleTest, GradientsReachParametersAndGo) {

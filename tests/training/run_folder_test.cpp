@@ -32,7 +32,8 @@ class RunFolderTest : public ::testing::Test {
 TEST_F(RunFolderTest, HoldsWhatWasWritten) {
   RunFolder folder(path_ + "/a/b/");
   EXPECT_EQ(folder.path(), path_ + "/a/b");
-  EXPECT_TRUE(std::filesystem::is_empty(folder.path())) << "the probe leaves nothing";
+  EXPECT_EQ(read_text_file(folder.file("metrics.jsonl")), "");
+  EXPECT_FALSE(path_exists(folder.file("config.json"))) << "the probe leaves nothing";
   folder.write_config("{}");
   folder.append_metrics(R"({"epoch":1})");
   folder.append_metrics(R"({"epoch":2})");
@@ -45,7 +46,17 @@ TEST_F(RunFolderTest, HoldsWhatWasWritten) {
   loaded.load_state_dict(load_safetensors(folder.file("weights.safetensors")));
   EXPECT_EQ(weights_sha256(loaded.state_dict()), weights_sha256(model.state_dict()));
 
-  // A second run in the same folder starts its metrics anew.
+  // A run that goes on appends to its metrics, a new one in the same folder starts them anew.
+  {
+    RunFolder resumed(folder.path(), true);
+    resumed.append_metrics(R"({"epoch":3})");
+    EXPECT_EQ(read_text_file(folder.file("metrics.jsonl")), "{\"epoch\":1}\n{\"epoch\":2}\n{\"epoch\":3}\n");
+  }
+  AppendFile(folder.file("metrics.jsonl")).append("{\"epo");  // half a line
+  {
+    RunFolder resumed(folder.path(), true);
+    EXPECT_EQ(read_text_file(folder.file("metrics.jsonl")), "{\"epoch\":1}\n{\"epoch\":2}\n{\"epoch\":3}\n");
+  }
   RunFolder again(folder.path());
   again.append_metrics("{}");
   EXPECT_EQ(read_text_file(folder.file("metrics.jsonl")), "{}\n");

@@ -4,15 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/io/file.h"
 #include "gpunn/layers/activations.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/sequential.h"
+#include "gpunn/training/history.h"
 #include "gpunn/training/run_folder.h"
 #include "tests/support/devices.h"
 
@@ -105,6 +108,8 @@ TEST(TrainerCpuTest, StopsWhereAsked) {
   const TrainResult none = setup.run({.epochs = 0});
   EXPECT_EQ(none.steps, 0);
   EXPECT_TRUE(none.history.empty());
+  EXPECT_TRUE(std::isnan(none.train_loss));
+  EXPECT_TRUE(none.test) << "the model as it is, evaluated";
 }
 
 TEST(TrainerCpuTest, RecordsAsOftenAsAsked) {
@@ -147,6 +152,29 @@ TEST(TrainerCpuTest, EqualBitsForEqualSeedsAndAnyNumberOfThreads) {
     hashes.push_back(weights_sha256(model.state_dict()));
   }
   for (const std::string& hash : hashes) EXPECT_EQ(hash, hashes[0]);
+}
+
+TEST(HistoryTest, LinesAreReadBack) {
+  const std::string path = ::testing::TempDir() + "gpunn-history.jsonl";
+  EpochRecord first{.epoch = 1, .steps = 10, .train_loss = 0.75, .seconds = 1.5};
+  EpochRecord broken = first, second = first;
+  broken.epoch = second.epoch = 2;
+  broken.train_loss = std::numeric_limits<double>::quiet_NaN();
+  second.test = Evaluation{.loss = 0.5, .accuracy = 0.875};
+  write_file_atomic(
+      path, record_line(first) + "\n" + record_line(broken) + "\n" + record_line(second) + "\n{\"epoch\":3");
+  const std::vector<EpochRecord> read = read_history(path);
+  ASSERT_EQ(read.size(), 2u);
+  EXPECT_EQ(read[0].train_loss, 0.75);
+  EXPECT_FALSE(read[0].test);
+  EXPECT_EQ(read[1].epoch, 2);
+  EXPECT_EQ(read[1].test->loss, 0.5);
+  EXPECT_EQ(read[1].test->accuracy, 0.875);
+  write_file_atomic(path, record_line(broken) + "\n");
+  EXPECT_TRUE(std::isnan(read_history(path)[0].train_loss));
+  write_file_atomic(path, std::string_view("{\"epoch\":1}\n"));
+  EXPECT_THROW(read_history(path), DataError);
+  EXPECT_THROW(read_history(path + ".none"), DataError);
 }
 
 TEST(MetricsTest, MeanLossIsWeighted) {

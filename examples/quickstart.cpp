@@ -13,7 +13,7 @@ int main() {
   gpunn::manual_seed(0);
   const gpunn::DeviceScope device(gpunn::Device::best());  // the GPU if there is one
   const auto x = gpunn::Tensor::from({{0, 0}, {0, 1}, {1, 0}, {1, 1}}).to(gpunn::default_device());
-  const auto y = gpunn::Tensor::from({{0}, {1}, {1}, {0}}).to(gpunn::default_device());
+  const auto y = gpunn::Tensor::from({0, 1, 1, 0}).reshape({4, 1}).to(gpunn::default_device());
   Net net;
   gpunn::SGD optimizer(net.parameters(), {.lr = 0.5, .momentum = 0.9});
   for (int step = 0; step < 500; ++step) {

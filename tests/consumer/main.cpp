@@ -14,7 +14,7 @@ struct Net : gpunn::Module {
 static float worst_after_training() {
   gpunn::manual_seed(0);
   const auto x = gpunn::Tensor::from({{0, 0}, {0, 1}, {1, 0}, {1, 1}});
-  const auto y = gpunn::Tensor::from({{0}, {1}, {1}, {0}});
+  const auto y = gpunn::Tensor::from({0, 1, 1, 0}).reshape({4, 1});
   Net net;
   gpunn::SGD optimizer(net.parameters(), {.lr = 0.5, .momentum = 0.9});
   for (int step = 0; step < 500; ++step) {

@@ -7,6 +7,7 @@ void add_elementwise_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
+void add_matmul_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_cross_entropy_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
@@ -17,6 +18,7 @@ Suite all_cases() {
   add_reduce_cases(suite);
   add_optim_cases(suite);
   add_primitives_cases(suite);
+  add_matmul_cases(suite);
   add_softmax_cases(suite);
   add_cross_entropy_cases(suite);
   add_loss_cases(suite);

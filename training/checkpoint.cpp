@@ -17,6 +17,7 @@ StateDict part_of(const std::vector<NamedTensor>& tensors, std::string_view pref
   return out;
 }
 
+// Text metadata is the caller's to check: the file's reader takes any.
 std::string metadata_of(const SafetensorsFile& file, std::string_view key) {
   for (const auto& [name, value] : file.metadata())
     if (name == key) return value;
@@ -57,6 +58,7 @@ TrainPosition load_checkpoint(const std::string& path, const std::string& run, M
     throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
   const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
   const std::vector<NamedTensor> tensors = load_safetensors(path);
+  // Each load changes nothing when it fails; the optimizer goes first and is put back if the model refuses.
   const StateDict before = optimizer.state_dict();
   try {
     optimizer.load_state_dict(part_of(tensors, kOptimizer));

@@ -56,6 +56,8 @@ DataPlace look(std::string origin, std::string folder, const DataSetInfo& info) 
   return place;
 }
 
+// MNIST's and Fashion-MNIST's files have the same names: a folder that holds them directly counts only when
+// the user named it, or when it is called like the data set.
 void add_places(std::vector<DataPlace>& places, const char* origin, const std::string& folder,
                 bool may_be_direct, const DataSetInfo& info) {
   if (folder.empty()) return;

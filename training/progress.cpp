@@ -12,7 +12,7 @@ namespace gpunn {
 namespace {
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 constexpr int kBarWidth = 28;
-constexpr const char* kWipe = "\r\x1b[K";
+constexpr const char* kWipe = "\r\x1b[K";  // to the line's start, then erase the line
 }  // namespace
 
 ProgressOptions ProgressOptions::detect(std::FILE* stream) {
@@ -35,6 +35,7 @@ void Progress::update(const ProgressState& state) {
     started_epoch_ = state.epoch;
     started_ = now;
   }
+  // Called after every step, which may take microseconds: most calls end here.
   if (visible_ && now - drawn_ < kRedraw) return;
   drawn_ = now;
   visible_ = true;

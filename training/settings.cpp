@@ -12,6 +12,7 @@ namespace gpunn {
 
 namespace {
 
+// One call operator per type of field value.
 template <class... F>
 struct Overloaded : F... {
   using F::operator()...;
@@ -27,20 +28,23 @@ std::string range_text(const Field& field) {
   return "";
 }
 
+// "he, xavier or zeros".
+std::string choices_text(const std::vector<std::string>& choices) {
+  std::string text;
+  for (std::size_t i = 0; i < choices.size(); ++i)
+    text += (i == 0 ? "" : i + 1 < choices.size() ? ", " : " or ") + choices[i];
+  return text;
+}
+
+// What a value must be, for messages.
 std::string expectation(const Field& field) {
-  return std::visit(Overloaded{[](bool*) -> std::string { return "true or false"; },
-                               [&](std::int64_t*) { return "an integer" + range_text(field); },
-                               [&](std::uint64_t*) { return "an integer of at least 0" + std::string(); },
-                               [&](double*) { return "a number" + range_text(field); },
-                               [&](std::string*) {
-                                 std::string text = "text";
-                                 for (std::size_t i = 0; i < field.choices.size(); ++i)
-                                   text = i == 0 ? field.choices[i]
-                                                 : text + (i + 1 < field.choices.size() ? ", " : " or ") +
-                                                       field.choices[i];
-                                 return text;
-                               }},
-                    field.value);
+  return std::visit(
+      Overloaded{[](bool*) -> std::string { return "true or false"; },
+                 [&](std::int64_t*) { return "an integer" + range_text(field); },
+                 [](std::uint64_t*) { return std::string("an integer of at least 0"); },
+                 [&](double*) { return "a number" + range_text(field); },
+                 [&](std::string*) { return field.choices.empty() ? "text" : choices_text(field.choices); }},
+      field.value);
 }
 
 template <class T>
@@ -52,6 +56,7 @@ bool parse_number(std::string_view text, T& out) {
   return true;
 }
 
+// NaN fails both comparisons; infinities are no setting either.
 template <class T>
 bool assign_number(const Field& field, std::string_view text, T* out) {
   T value{};
@@ -62,6 +67,7 @@ bool assign_number(const Field& field, std::string_view text, T* out) {
   return true;
 }
 
+// False when `text` is not a value of the field, which then keeps its own.
 bool assign(const Field& field, std::string_view text) {
   return std::visit(
       Overloaded{[&](bool* out) {

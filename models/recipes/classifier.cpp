@@ -33,7 +33,7 @@ std::vector<std::string> digit_names() { return {"0", "1", "2", "3", "4", "5", "
 
 namespace {
 
-constexpr std::int64_t kTestBatch = 1000;
+constexpr std::int64_t kTestBatch = 1000;  // rows at a time when nothing is trained
 constexpr const char* kCheckpoint = "checkpoint.safetensors";
 
 std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
@@ -61,6 +61,7 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                                                  .device = context.device()});
   const DataLoader test_loader(run.data.test, {.batch_size = kTestBatch, .device = context.device()});
 
+  // Files are read before the run folder is made: what is wrong with them leaves no trace on the disk.
   const bool resume = context.hooks().resume;
   if (!s.weights.empty() && !resume) load_weights(s.weights, run.model);
   const std::string run_name = context.recipe() + ", seed " + std::to_string(s.seed);
@@ -86,6 +87,7 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
       [&] { return evaluate(run.model, loss, test_loader); }, options);
   folder.write_weights(run.model.state_dict());
 
+  // A run that was stopped has its figures, but cannot have reached what is asked of a whole one.
   RecipeResult result;
   result.epochs = trained.epochs;
   result.steps = trained.steps;

@@ -33,6 +33,7 @@ RunFolder& RecipeContext::folder() {
   if (!folder_) {
     if (settings_.run_dir.empty()) settings_.run_dir = RunFolder::default_path(recipe_);
     folder_ = std::make_unique<RunFolder>(settings_.run_dir, hooks_.resume);
+    // What `gpunn train --config` and --resume read back.
     JsonWriter json(2);
     json.begin_object().field("recipe", recipe_).field("device", to_string(device_)).key("settings");
     write_settings(json, settings_);
@@ -42,6 +43,7 @@ RunFolder& RecipeContext::folder() {
   return *folder_;
 }
 
+// In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
   static constexpr const Recipe* kAll[] = {&kXor, &kDigitsMlp, &kMnistMlp, &kFashionLogistic, &kFashionMlp};
   return kAll;
@@ -58,6 +60,7 @@ const Recipe& find_recipe(std::string_view name) {
                         (near.empty() ? "; `gpunn recipes` lists them" : ", did you mean '" + near + "'?"));
 }
 
+// The order matters: the seed before any weight is drawn, the peak before any tensor is made.
 RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks) {
   GPUNN_CHECK(!hooks.resume || recipe.resumes, "recipe ", recipe.name, " cannot be resumed");
   GPUNN_CHECK(!hooks.resume || !settings.run_dir.empty(), "expected the run folder to resume");

@@ -183,6 +183,26 @@ TEST_F(TrainCommandTest, WeightsToStartFrom) {
   expect_failure(3, "0.weight expected [128, 784], got [2, 2]", start);
 }
 
+TEST_F(TrainCommandTest, StoppedRunsGoOn) {
+  const std::string whole = result(words({"--json", "--momentum", "0.5"})).at("weights_sha256").as_string();
+  std::filesystem::remove_all(folder_ / "run");
+  EXPECT_EQ(result(words({"--json", "--momentum", "0.5", "--steps", "5"})).at("steps").as_int(), 5);
+  // The settings are those of the run; only the limit that ended it is lifted.
+  const JsonValue resumed =
+      result({"train", "mnist-mlp", "--run-dir", folder_ / "run", "--resume", "--steps", "0", "--json"});
+  EXPECT_EQ(resumed.at("steps").as_int(), 8);
+  EXPECT_EQ(resumed.at("weights_sha256").as_string(), whole);
+  EXPECT_EQ(run({"train", "mnist-mlp", "--resume"}).code, 2);
+  EXPECT_EQ(run({"train", "mnist-mlp", "--resume", "--run-dir", folder_ / "nothing"}).code, 3);
+  EXPECT_EQ(run({"train", "xor", "--resume", "--run-dir", folder_ / "run"}).code, 2)
+      << "xor has no such option";
+
+  // The configuration of a run, for another run in another folder.
+  const JsonValue again = result({"train", "mnist-mlp", "--config", folder_ / "run/config.json", "--run-dir",
+                                  folder_ / "again", "--json"});
+  EXPECT_EQ(again.at("weights_sha256").as_string(), whole);
+}
+
 TEST_F(TrainCommandTest, AbsentDeviceIsCodeFour) { expect_failure(4, "cuda:99", {"--device", "cuda:99"}); }
 
 TEST_F(TrainCommandTest, BadConfigurationIsCodeThree) {

@@ -61,6 +61,7 @@ int fail(int code, const std::string& message) {
 }
 
 int dispatch(Words words) {
+  // Nothing here touches a device or makes a Runtime: --version must start in milliseconds.
   if (words.empty()) {
     std::fprintf(stderr, "%s\n", overview().c_str());
     return kUsage;
@@ -135,6 +136,7 @@ void print_line(std::string_view text) {
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   const int code = gpunn::tool::run(words);
+  // A full disk or a closed pipe shows at the flush; a result that was not written is a failure.
   if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
     std::fprintf(stderr, "gpunn: error: cannot write to stdout\n");
     return code == gpunn::tool::kOk ? gpunn::tool::kFailure : code;

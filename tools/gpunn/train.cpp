@@ -50,11 +50,12 @@ void print_result(const RecipeResult& r) {
   print_line("report: " + r.report);
 }
 
-// A resumed run has the settings of the one it continues; flags may change them.
-void read_saved_settings(RunSettings& settings, const std::string& run_dir) {
-  const std::string path = run_dir + "/config.json";
-  read_settings(settings, JsonValue::read(path).at("settings"));
-  settings.run_dir = run_dir;
+// Settings of a file: those of --print-config, or the config.json of a run, whose folder is not taken over.
+void read_config(RunSettings& settings, const std::string& path) {
+  const JsonValue file = JsonValue::read(path);
+  const JsonValue* of_run = file.find("settings");
+  read_settings(settings, of_run ? *of_run : file);
+  if (of_run) settings.run_dir.clear();
 }
 
 int train(const Recipe& recipe, RunSettings& settings, bool resume, const Common& common) {
@@ -110,7 +111,8 @@ int run_train(Words words) {
                        "gpunn train " + (recipe ? name : "mnist-mlp") + " --device cpu --threads 1 --seed 3",
                        "gpunn train " + (recipe ? name : "xor") + " --json > result.json"});
   arguments.positional("name", wanted, "recipe; `gpunn recipes` lists them");
-  arguments.option("--config", config, "FILE", "settings from a JSON file; flags override it");
+  arguments.option("--config", config, "FILE",
+                   "settings from a JSON file, such as a run's config.json; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
   if (recipe && recipe->resumes)
     arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
@@ -137,8 +139,8 @@ int run_train(Words words) {
   arguments.apply_settings();  // for --run-dir, and to refuse bad values before any file is read
   if (resume && settings->run_dir.empty())
     throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
-  if (resume) read_saved_settings(*settings, std::string(settings->run_dir));
-  if (!config.empty()) read_settings(*settings, JsonValue::read(config));
+  if (resume) read_config(*settings, settings->run_dir + "/config.json");
+  if (!config.empty()) read_config(*settings, config);
   arguments.apply_settings();
   if (print_config) {
     JsonWriter json(2);

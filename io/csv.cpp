@@ -74,6 +74,7 @@ struct CsvTable::Data {
     for (std::int64_t row = 0; scan.next(cells); ++row) f(row, scan.line(), cells);
   }
 
+  /// One pass over everything, so that the accessors can fail on the meaning of a cell only.
   void check(const CsvOptions& options) {
     separator = options.separator;
     skip_lines = options.skip_lines;

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include <new>
+
 namespace gpunn::detail {
 namespace {
 
@@ -26,8 +28,9 @@ int FileCalls::unlink(const char* path) { return ::unlink(path); }
 int FileCalls::mkdir(const char* path, mode_t mode) { return ::mkdir(path, mode); }
 
 FileCalls& file_calls() noexcept {
-  // Leaked on purpose: files may still be closed while the process exits.
-  static FileCalls* const real = new FileCalls;
+  // Never destroyed: files may still be closed while the process exits.
+  alignas(FileCalls) static std::byte place[sizeof(FileCalls)];
+  static FileCalls* const real = new (place) FileCalls;
   return current ? *current : *real;
 }
 

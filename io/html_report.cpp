@@ -65,9 +65,9 @@ std::string probability_bars(const std::vector<std::string>& classes, const std:
     const std::string top = c == predicted ? " class=\"top\"" : "";
     const std::string name = html_escape(classes[c]), text = percent(probabilities[c]);
     const float p = std::isfinite(probabilities[c]) ? std::clamp(probabilities[c], 0.0f, 1.0f) : 0.0f;
-    out += "<span" + top + " title=\"" + name + "\">" + name + "</span><i" + top +
-           "><u style=\"width:" + svg_number(100.0 * static_cast<double>(p)) + "%\"></u></i><em>" + text +
-           "</em>";
+    out += detail::concat("<span", top, " title=\"", name, "\">", name, "</span><i", top,
+                          "><u style=\"width:", svg_number(100.0 * static_cast<double>(p)),
+                          "%\"></u></i><em>", text, "</em>");
   }
   return out + "</div>";
 }

@@ -56,6 +56,8 @@ struct Header {
 
 void check_magic(std::uint32_t magic, std::string_view path, const IdxExpected& expected) {
   const std::uint32_t type = magic >> 8 & 0xff, rank = magic & 0xff;
+  // A caller that knows the whole magic number gets it in the message: that is how the format's own page
+  // names files.
   if (expected.type && expected.rank) {
     const auto wanted =
         static_cast<std::uint32_t>(*expected.type) << 8 | static_cast<std::uint32_t>(*expected.rank);
@@ -124,7 +126,7 @@ Bytes convert(std::span<const std::uint8_t> elements) {
     }
     InFile value;
     std::memcpy(&value, &bits, sizeof value);
-    const InMemory wide = value;
+    const auto wide = static_cast<InMemory>(value);
     std::memcpy(&out[i * sizeof wide], &wide, sizeof wide);
   }
   return out;

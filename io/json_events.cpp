@@ -21,7 +21,8 @@ class CountingIterator {
   using pointer = const char*;
   using reference = const char&;
 
-  CountingIterator(const char* at, std::size_t* count) noexcept : at_(at), count_(count) {}
+  CountingIterator(std::string_view::const_iterator at, std::size_t* count) noexcept
+      : at_(at), count_(count) {}
   reference operator*() const noexcept { return *at_; }
   CountingIterator& operator++() noexcept {
     ++at_;
@@ -36,7 +37,7 @@ class CountingIterator {
   bool operator==(const CountingIterator& other) const noexcept { return at_ == other.at_; }
 
  private:
-  const char* at_;
+  std::string_view::const_iterator at_;
   std::size_t* count_;
 };
 
@@ -123,8 +124,8 @@ void parse_json(std::string_view text, std::string_view path, std::uint64_t orig
   check_tokens(text, path, origin);
   handler.position_ = 0;
   Sax sax(path, origin, max_depth, handler);
-  Json::sax_parse(CountingIterator(text.data(), &handler.position_),
-                  CountingIterator(text.data() + text.size(), &handler.position_), &sax);
+  Json::sax_parse(CountingIterator(text.begin(), &handler.position_),
+                  CountingIterator(text.end(), &handler.position_), &sax);
 }
 
 }  // namespace gpunn::detail

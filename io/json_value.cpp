@@ -16,7 +16,10 @@ class JsonBuilder final : public detail::JsonHandler {
   JsonBuilder(std::string_view path, const JsonLimits& limits)
       : path_(std::make_shared<const std::string>(path)), limits_(limits) {}
 
-  JsonValue take() { return std::move(*root_); }
+  JsonValue take() {
+    if (!root_) detail::fail_data(*path_, "not valid JSON at offset 0: no value");
+    return std::move(*root_);
+  }
 
   void null() override { add(nullptr); }
   void boolean(bool value) override { add(value); }
@@ -40,11 +43,13 @@ class JsonBuilder final : public detail::JsonHandler {
   struct Level {
     JsonValue value;
     std::string key;  // of the next member
-    std::unordered_set<std::string> keys;
+    std::unordered_set<std::string>
+        keys;  // of the open object: its members alone would make the search quadratic
   };
 
   JsonValue make(JsonValue::Content content) {
     if (++count_ > limits_.max_values) {
+      // A value takes some fifty times the bytes of its shortest text.
       detail::fail_data(*path_, "expected at most ", limits_.max_values, " JSON values, got more at offset ",
                         position());
     }
@@ -109,6 +114,7 @@ std::int64_t JsonValue::as_int() const {
 }
 
 std::uint64_t JsonValue::as_uint() const {
+  // Numbers that fit a signed integer are stored as one.
   if (const auto* value = std::get_if<std::uint64_t>(&value_)) return *value;
   if (const auto* value = std::get_if<std::int64_t>(&value_); value && *value >= 0) {
     return static_cast<std::uint64_t>(*value);

@@ -59,6 +59,7 @@ std::string json_quote(std::string_view text) {
   out.reserve(text.size() + 2);
   out += '"';
   while (!text.empty()) {
+    // Invalid bytes are replaced one at a time, so that what follows them is kept.
     const std::size_t length = detail::utf8_length(text);
     if (length == 0) {
       out += "\xef\xbf\xbd";
@@ -86,7 +87,7 @@ void JsonWriter::before_value() {
   if (levels_.empty()) return;
   Level& level = levels_.back();
   GPUNN_CHECK(level.is_object == has_key_, "JsonWriter: expected a key before each value of an object");
-  if (has_key_) {
+  if (has_key_) {  // comma and line break stand before the key
     has_key_ = false;
     return;
   }

@@ -1,5 +1,7 @@
 #include "gpunn/io/detail/report_style.h"
 
+#include "gpunn/core/error.h"
+
 namespace gpunn::detail {
 namespace {
 
@@ -98,10 +100,9 @@ footer{margin-top:48px;padding-top:14px;border-top:1px solid var(--grid);color:v
 
 std::string series_classes() {
   std::string out;
-  for (const char c : {'0', '1', '2', '3', '4', '5', '6'}) {
-    const std::string n(1, c);
-    out += "svg .s" + n + "{stroke:var(--s" + n + ");color:var(--s" + n + ")}svg .f" + n + "{fill:var(--s" +
-           n + ")}";
+  for (const char n : {'0', '1', '2', '3', '4', '5', '6'}) {
+    out += concat("svg .s", n, "{stroke:var(--s", n, ");color:var(--s", n, ")}svg .f", n, "{fill:var(--s", n,
+                  ")}");
   }
   return out + "\n";
 }

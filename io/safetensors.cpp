@@ -23,6 +23,7 @@ struct SafetensorsFile::Data {
       fail_data(path, "expected a header length of 8 bytes at offset 0, got a file of ", file.size(),
                 " bytes");
     }
+    // The length is judged before anything of that size is allocated.
     std::uint8_t length_bytes[kSafetensorsLengthBytes];
     file.read_at(0, length_bytes);
     std::uint64_t length;
@@ -86,9 +87,11 @@ Tensor SafetensorsFile::load(std::string_view name) const {
                                              " dimensions; expected at most ", kMaxRank));
   }
   Tensor out = empty(Shape(info.shape), {.dtype = *dtype, .device = Device::cpu()});
+  // Straight from the file into the tensor: a checkpoint is never held twice.
   const std::span bytes(static_cast<std::uint8_t*>(out.data()), out.nbytes());
   const std::uint64_t offset = data_->buffer_offset + info.begin;
   data_->file.read_at(offset, bytes);
+  // Any other byte in a bool is undefined behaviour in C++.
   if (*dtype == DType::boolean) {
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       if (bytes[i] > 1) {

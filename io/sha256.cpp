@@ -56,7 +56,7 @@ void Sha256::block(const std::uint8_t* data) noexcept {
 void Sha256::update(std::span<const std::uint8_t> data) noexcept {
   const auto held = static_cast<std::size_t>(bytes_ % 64);
   bytes_ += data.size();
-  if (held > 0) {
+  if (held > 0) {  // fill the block that the last call left open
     const std::size_t taken = std::min(data.size(), 64 - held);
     std::copy_n(data.begin(), taken, pending_.begin() + static_cast<std::ptrdiff_t>(held));
     data = data.subspan(taken);
@@ -68,6 +68,7 @@ void Sha256::update(std::span<const std::uint8_t> data) noexcept {
 }
 
 std::string Sha256::hex() const {
+  // Padding: one bit, zeros to 56 modulo 64, the length in bits. On a copy, so that more may follow.
   Sha256 end = *this;
   const std::uint64_t bits = bytes_ * 8;
   constexpr std::uint8_t kPadding[64] = {0x80};

@@ -51,6 +51,7 @@ std::string html_escape(std::string_view text) {
 
 std::string svg_number(double value) {
   if (!std::isfinite(value) || std::abs(value) > 1e7) return "0";
+  // A tenth of a pixel is below what is visible; full digits would double the size of a report.
   const double tenths = std::round(value * 10);
   char buffer[32];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, tenths / 10 + 0.0).ptr;
@@ -131,6 +132,7 @@ std::string Svg::markup() const {
 
 std::string Svg::document() const {
   std::string out = markup();
+  // The first '>' ends the opening tag: attributes are escaped.
   const std::size_t inside = out.find('>') + 1;
   out.insert(inside, "<style>" + html_escape(detail::drawing_style()) + "svg{background:var(--bg)}</style>");
   return out + "\n";

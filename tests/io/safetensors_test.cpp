@@ -179,13 +179,21 @@ TEST(Safetensors, HeaderLengthIsChecked) {
 
 const std::string kGood = entry("a", "F32", "[2]", "[0,8]");
 
-TEST(Safetensors, EveryRuleBrokenOnce) {
-  struct Case {
-    std::string header;
-    std::size_t buffer;
-    std::string_view message;
-  };
-  const std::vector<Case> cases = {
+struct BrokenHeader {
+  std::string header;
+  std::size_t buffer;
+  std::string_view message;
+};
+
+void expect_refused(const std::vector<BrokenHeader>& cases) {
+  for (const BrokenHeader& c : cases) {
+    expect_data_error([&] { open_header(c.header, c.buffer); }, {"w.safetensors: ", c.message, "offset"},
+                      c.header);
+  }
+}
+
+TEST(Safetensors, TextThatIsNoHeaderIsRefused) {
+  expect_refused({
       {" {" + kGood + "}", 8, "start with '{'"},
       {"[]", 0, "start with '{'"},
       {"\xef\xbb\xbf{}", 0, "start with '{'"},
@@ -196,7 +204,11 @@ TEST(Safetensors, EveryRuleBrokenOnce) {
       {std::string("{}\0    ", 7), 0, "zero byte"},
       {"{\"a\xff\":{}}", 0, "not valid JSON"},
       {"{\"a\":{\"dtype\":\"F32\",\"shape\":[NaN],\"data_offsets\":[0,8]}}", 8, "not valid JSON"},
-      // structure
+  });
+}
+
+TEST(Safetensors, WrongStructureIsRefused) {
+  expect_refused({
       {"{\"a\":1}", 0, "expected an object for the tensor, got a number"},
       {"{\"a\":null}", 0, "got null"},
       {"{\"a\":true}", 0, "got a boolean"},
@@ -216,13 +228,16 @@ TEST(Safetensors, EveryRuleBrokenOnce) {
       {"{" + kGood + "," + kGood + "}", 8, "duplicate key 'a'"},
       {"{" + kGood + "," + entry("\\u0061", "F32", "[2]", "[0,8]") + "}", 8, "duplicate key 'a'"},
       {"{" + entry(std::string(4097, 'n'), "F32", "[2]", "[0,8]") + "}", 8, "at most 4096 bytes"},
-      // dtype
+  });
+}
+
+TEST(Safetensors, WrongTypesAndShapesAreRefused) {
+  expect_refused({
       {"{\"a\":{\"dtype\":32,\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
        "expected dtype to be a string, got a number"},
       {"{\"a\":{\"dtype\":{},\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
        "expected dtype to be a string, got an object"},
       {"{" + entry("a", std::string(33, 'F'), "[2]", "[0,8]") + "}", 8, "expected a dtype"},
-      // shape
       {"{" + entry("a", "F32", "2", "[0,8]") + "}", 8, "expected shape to be an array, got a number"},
       {"{" + entry("a", "F32", "[-2]", "[0,8]") + "}", 8, "integers from 0 to 2^63-1, got -2"},
       {"{" + entry("a", "F32", "[2.0]", "[0,8]") + "}", 8, "got a number with fraction"},
@@ -240,7 +255,11 @@ TEST(Safetensors, EveryRuleBrokenOnce) {
            "}",
        1, "at most 32 extents"},
       {"{" + entry("a", "F4", "[3]", "[0,2]") + "}", 2, "whole bytes, got 12 bits"},
-      // offsets
+  });
+}
+
+TEST(Safetensors, WrongOffsetsAreRefused) {
+  expect_refused({
       {"{" + entry("a", "F32", "[2]", "[0]") + "}", 8, "expected two data_offsets, got 1"},
       {"{" + entry("a", "F32", "[2]", "[]") + "}", 8, "expected two data_offsets, got 0"},
       {"{" + entry("a", "F32", "[2]", "[0,8,8]") + "}", 8, "expected two data_offsets, got more"},
@@ -262,7 +281,11 @@ TEST(Safetensors, EveryRuleBrokenOnce) {
       {"{" + kGood + "," + entry("b", "F32", "[2]", "[0,8]") + "}", 8, "(overlaps the tensor before)"},
       {"{" + kGood + "," + entry("b", "U8", "[0]", "[4,4]") + "}", 8, "(overlaps the tensor before)"},
       {"{" + entry("a", "Q99", "[1]", "[0,9223372036854775807]") + "}", 8, "the buffer at 8"},
-      // metadata
+  });
+}
+
+TEST(Safetensors, WrongMetadataIsRefused) {
+  expect_refused({
       {"{\"__metadata__\":[]}", 0, "expected __metadata__ to be an object, got an array"},
       {"{\"__metadata__\":\"x\"}", 0, "expected __metadata__ to be an object, got a string"},
       {"{\"__metadata__\":{\"a\":1}}", 0, "expected __metadata__ values to be strings, got a number"},
@@ -271,11 +294,7 @@ TEST(Safetensors, EveryRuleBrokenOnce) {
       {"{\"__metadata__\":{\"a\":[\"b\"]}}", 0, "values to be strings, got an array"},
       {"{\"__metadata__\":{\"a\":\"b\",\"a\":\"b\"}}", 0, "duplicate key 'a' in __metadata__"},
       {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate key '__metadata__'"},
-  };
-  for (const Case& c : cases) {
-    expect_data_error([&] { open_header(c.header, c.buffer); }, {"w.safetensors: ", c.message, "offset"},
-                      c.header);
-  }
+  });
 }
 
 TEST(Safetensors, ValidOddities) {

@@ -5,7 +5,7 @@
 # A suffix says when a file is compiled:
 #   *.cu            cuda (nvcc) and emulated (as C++); not in cpu mode
 #   *_cuda.cpp      cuda and emulated, with the CUDA runtime's headers (the toolkit's or the shim's)
-#   *_cublaslt.cpp, *_cudnn.cpp   cuda only
+#   *_cublaslt.cpp, *_cudnn.cpp   cuda only, as are tests of that name (*_cublaslt_test.cpp)
 #   *_onednn.cpp    wherever oneDNN's header is
 
 # FILES must be of the calling directory: source properties are visible only there.
@@ -29,7 +29,7 @@ function(gpunn_add_sources target)
         target_sources(${target} PRIVATE ${file})
         target_include_directories(${target} BEFORE PRIVATE ${GPUNN_CUDA_INCLUDE_DIRS})
       endif()
-    elseif(file MATCHES "_(cublaslt|cudnn)\\.cpp$")
+    elseif(file MATCHES "_(cublaslt|cudnn)(_test)?\\.cpp$")
       if(GPUNN_MODE STREQUAL "cuda")
         target_sources(${target} PRIVATE ${file})
         target_include_directories(${target} BEFORE PRIVATE ${GPUNN_CUDA_INCLUDE_DIRS})

@@ -59,15 +59,15 @@ class Package:
         first.rename(self.prefix)
 
     def contents(self):
-        """Only public headers; no path of the build machine in what CMake and pkg-config read."""
+        """Only public headers and what they include; no path of the build machine in what CMake and pkg-config read."""
         include = self.prefix / "include"
         for header in include.rglob("*"):
             name = header.relative_to(include).as_posix()
             if header.is_dir():
                 if not any(header.iterdir()):
                     raise Failure(f"empty folder installed: {name}")
-            elif not name.startswith("gpunn/") or not name.endswith(".h") or name.endswith("_impl.h") \
-                    or "/detail/" in name or "/emulation/" in name:
+            elif not name.startswith("gpunn/") or not name.endswith(".h") or name.endswith(("_impl.h", "-inl.h")) \
+                    or "/emulation/" in name:
                 raise Failure(f"not a public header: {name}")
         for text_file in [*self.library_dir().rglob("*.cmake"), *self.library_dir().rglob("*.pc")]:
             text = text_file.read_text()

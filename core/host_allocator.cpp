@@ -63,7 +63,7 @@ class HostAllocator final : public MemoryResource {
         *block = {free_[c], size};
         free_[c] = block;
         kept_bytes_ += size;
-        detail::poison(block, size);
+        detail::poison(block + 1, size - sizeof(FreeBlock));  // the links stay visible to the leak checker
       } else {
         *block = {surplus, size};
         surplus = block;

@@ -91,6 +91,8 @@ Contents GuardedBuffers::read_back(std::ptrdiff_t& broken) {
 void GuardedBuffers::poison_guards([[maybe_unused]] bool on) {
 #if defined(__SANITIZE_ADDRESS__)
   if (!poison_) return;
+  if (on && !context_.is_cpu())
+    context_.api().synchronize_device();  // copies into the buffers may be under way
   for (const Buffer& b : buffers_) {
     char* const begin = static_cast<char*>(b.memory.data());
     const std::size_t tail = b.offset + b.bytes;

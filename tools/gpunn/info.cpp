@@ -52,9 +52,8 @@ struct Library {
 // Vendor libraries are opened on first use; here they are only looked for, under the names the loader tries.
 std::string find_library(std::initializer_list<const char*> names) {
   for (const char* name : names) {
-    void* handle = ::dlopen(name, RTLD_LAZY | RTLD_LOCAL);
-    if (!handle) continue;
-    ::dlclose(handle);
+    // Left open: libraries of this size do not unload cleanly, and the process ends soon.
+    if (!::dlopen(name, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE)) continue;
     return name;
   }
   return "";

@@ -114,18 +114,13 @@ changed_since() {  # commit that this work starts from; the empty tree for a fir
 stage_tree() {
   check "tree: check_tree" tools/check_tree.py
   if command -v clang-format-19 >/dev/null 2>&1; then
-    check "tree: clang-format" format_check
+    check "tree: clang-format" tools/format.sh --check
   fi
   # What clang-tidy says is advice, unless GPUNN_TIDY_STRICT=1: which files it reads depends on the time it has.
   if command -v clang-tidy-19 >/dev/null 2>&1; then
     echo "--- tree: clang-tidy"
     if ! tidy_changed && [ "${GPUNN_TIDY_STRICT:-0}" = 1 ]; then record "tree: clang-tidy" 1; fi
   fi
-}
-
-format_check() {
-  git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' '*.cu' '*.cuh' |
-    xargs -0 -r clang-format-19 --dry-run --Werror
 }
 
 # Reads the files that changed, as the emulated build compiles them, for at most GPUNN_TIDY_SECONDS.

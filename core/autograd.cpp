@@ -108,10 +108,9 @@ Tensor Saved::operator()(const Backward& b) const {
   const std::uint32_t now = tensor_.storage().version();
   if (now != version_) {
     const Node& node = b.node();
-    detail::throw_invalid(detail::concat("a tensor ", tensor_.shape(), " that ", node.layer(),
-                                         node.layer().empty() ? "" : ": ", node.name(),
-                                         " needs for backward was overwritten in place: expected version ",
-                                         version_, ", got ", now));
+    detail::throw_invalid(detail::concat(
+        "a tensor ", tensor_.shape(), " that ", node.layer(), node.layer().empty() ? "" : ": ", node.name(),
+        " needs for backward was overwritten in place: expected version ", version_, ", got ", now));
   }
   if (!is_output_ || !b.creates_graph()) return tensor_;
   Tensor with_history = tensor_.detach();

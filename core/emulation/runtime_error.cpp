@@ -16,8 +16,7 @@ struct ErrorText {
   const char* name;
   const char* text;
 };
-#define GPUNN_EMU_ERROR(name, text) \
-  { name, #name, text }
+#define GPUNN_EMU_ERROR(name, text) {name, #name, text}
 constexpr ErrorText kErrors[] = {
     GPUNN_EMU_ERROR(cudaSuccess, "no error"),
     GPUNN_EMU_ERROR(cudaErrorInvalidValue, "invalid argument"),

@@ -14,9 +14,15 @@ constexpr const char* device_dtype_reason(DType dtype) {
 template <class F>
 void for_device_dtype(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::f16: f(Half{}); break;
-    case DType::bf16: f(BFloat16{}); break;
-    default: f(float{}); break;
+    case DType::f16:
+      f(Half{});
+      break;
+    case DType::bf16:
+      f(BFloat16{});
+      break;
+    default:
+      f(float{});
+      break;
   }
 }
 

@@ -16,7 +16,8 @@ GPUNN_HD F bounded_log(F ln) {
 template <class F>
 GPUNN_HD F loss_value(LossKind kind, F x, F y) {
   if (kind == LossKind::mse) return (x - y) * (x - y);
-  if (kind == LossKind::bce) return (y - F(1)) * bounded_log<F>(std::log1p(-x)) - y * bounded_log<F>(std::log(x));
+  if (kind == LossKind::bce)
+    return (y - F(1)) * bounded_log<F>(std::log1p(-x)) - y * bounded_log<F>(std::log(x));
   return (x > F(0) ? x : F(0)) - x * y + std::log1p(std::exp(-std::fabs(x)));
 }
 

@@ -69,11 +69,11 @@ constexpr Row kRows[] = {
 };
 
 #if defined(__SANITIZE_THREAD__)
-constexpr Sign Row::*kBuild = &Row::tsan;
+constexpr Sign Row::* kBuild = &Row::tsan;
 #elif defined(__SANITIZE_ADDRESS__)
-constexpr Sign Row::*kBuild = &Row::asan;
+constexpr Sign Row::* kBuild = &Row::asan;
 #else
-constexpr Sign Row::*kBuild = &Row::plain;
+constexpr Sign Row::* kBuild = &Row::plain;
 #endif
 
 struct Outcome {

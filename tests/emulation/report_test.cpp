@@ -80,12 +80,9 @@ TEST_F(Reports, DeadlockOfTwoBarriers) {
 TEST_F(Reports, WarpOperations) {
   static_cast<void>(launch_half_shuffle(false, x_.data(), x_.data()));
   EXPECT_THAT(outcome(), HasSubstr("names lanes that have ended"));
-  EXPECT_THAT(report_of(
-                  +[](float*) { __syncwarp(0x1u); }, 32),
-              HasSubstr("not in the mask of its own"));
-  EXPECT_THAT(report_of(
-                  +[](float* x) { x[threadIdx.x] = __shfl_sync(~0u, 1.0f, 0, 5); }, 32),
-              HasSubstr("width 5"));
+  EXPECT_THAT(report_of(+[](float*) { __syncwarp(0x1u); }, 32), HasSubstr("not in the mask of its own"));
+  EXPECT_THAT(
+      report_of(+[](float* x) { x[threadIdx.x] = __shfl_sync(~0u, 1.0f, 0, 5); }, 32), HasSubstr("width 5"));
   const auto mixed = +[](float*) {
     if (threadIdx.x < 16) {
       __syncwarp();

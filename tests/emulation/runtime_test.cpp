@@ -254,8 +254,7 @@ TEST_F(RuntimeRace, HostFunctionsMayNotCallTheRuntime) {
 TEST_F(RuntimeRace, LaunchLimits) {
   Buffer x(kCount);
   const auto launch = [&](LaunchConfig config) {
-    return launch_kernel(
-        "limits", +[](float*) {}, config, x.data);
+    return launch_kernel("limits", +[](float*) {}, config, x.data);
   };
   EXPECT_EQ(launch({1, 1024}), cudaSuccess);
   EXPECT_EQ(launch({1, 1025}), cudaErrorInvalidConfiguration);
@@ -267,9 +266,7 @@ TEST_F(RuntimeRace, LaunchLimits) {
   EXPECT_EQ(launch({1, 32, 227 * 1024 + 1}), cudaErrorInvalidValue);
   EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
   cudaFuncAttributes attributes{};
-  EXPECT_EQ(cudaFuncGetAttributes(
-                &attributes, +[](float*) {}),
-            cudaSuccess);
+  EXPECT_EQ(cudaFuncGetAttributes(&attributes, +[](float*) {}), cudaSuccess);
   EXPECT_EQ(attributes.maxThreadsPerBlock, 1024);
   EXPECT_EQ(attributes.maxDynamicSharedSizeBytes, 48 * 1024);
 }

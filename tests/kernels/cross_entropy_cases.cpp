@@ -41,8 +41,7 @@ CaseOptions options_for(Size s) {
 }
 
 void add_forward(Suite& suite, Size s, Reduction r, const CaseOptions& o, const char* what = "") {
-  suite.add(
-      kCrossEntropyForward, name_of(s, r, what), [=] { return problem(s, r); }, o);
+  suite.add(kCrossEntropyForward, name_of(s, r, what), [=] { return problem(s, r); }, o);
 }
 
 /// Statistics and count are what forward saves for the logits drawn.

@@ -92,11 +92,8 @@ TEST_P(CrossEntropy, BadTargetNamesRowLabelAndClasses) {
                 ThrowsMessage<InvalidArgument>(HasSubstr(
                     "[cross_entropy] expected labels in [0, 2) or ignore_index -100, got 2 in row 1")));
   }
-  EXPECT_THAT(
-      [&] {
-        cross_entropy(x, labels({0, -100, 1}), {.ignore_index = -1});
-      },
-      ThrowsMessage<InvalidArgument>(HasSubstr("got -100 in row 1")));
+  EXPECT_THAT([&] { cross_entropy(x, labels({0, -100, 1}), {.ignore_index = -1}); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("got -100 in row 1")));
 }
 
 TEST_P(CrossEntropy, UncheckedBadTargetIsNanOnAGpuAndAnErrorOnTheCpu) {
@@ -119,27 +116,18 @@ TEST_P(CrossEntropy, RejectsBadArguments) {
               ThrowsMessage<InvalidArgument>(HasSubstr("expected logits [N, C]")));
   EXPECT_THAT([&] { cross_entropy(x, labels({0})); },
               ThrowsMessage<InvalidArgument>(HasSubstr("[2], got [1]")));
-  EXPECT_THAT(
-      [&] {
-        cross_entropy(x, labels({0, 1}).to(DType::i32));
-      },
-      ThrowsMessage<InvalidArgument>(HasSubstr("target of i64, got i32")));
+  EXPECT_THAT([&] { cross_entropy(x, labels({0, 1}).to(DType::i32)); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("target of i64, got i32")));
   EXPECT_THAT([&] { cross_entropy(x, Tensor()); }, ThrowsMessage<InvalidArgument>(HasSubstr("target")));
-  EXPECT_THAT(
-      [&] {
-        cross_entropy(zeros({2, 0}, {.device = device()}), labels({0, 0}));
-      },
-      ThrowsMessage<InvalidArgument>(HasSubstr("C >= 1")));
+  EXPECT_THAT([&] { cross_entropy(zeros({2, 0}, {.device = device()}), labels({0, 0})); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("C >= 1")));
 }
 
 TEST(CrossEntropyDevices, MustAgree) {
   if (cuda_device_count() == 0) GTEST_SKIP() << "no GPU on this machine";
   const Tensor t = zeros({2}, {.dtype = DType::i64});
-  EXPECT_THAT(
-      [&] {
-        cross_entropy(zeros({2, 2}, {.device = Device::cuda(0)}), t);
-      },
-      ThrowsMessage<InvalidArgument>(HasSubstr("expected target on cuda:0 like logits, got cpu")));
+  EXPECT_THAT([&] { cross_entropy(zeros({2, 2}, {.device = Device::cuda(0)}), t); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("expected target on cuda:0 like logits, got cpu")));
 }
 
 Tensor loss_of(const Tensor& x, Reduction r) {

@@ -88,7 +88,8 @@ TEST(Softmax, OverwritingTheResultIsAnErrorInBackward) {
     NoGrad off;
     y.zero_();
   }
-  EXPECT_THAT([&] { y.backward(ones({2, 3})); }, ThrowsMessage<InvalidArgument>(HasSubstr("overwritten in place")));
+  EXPECT_THAT([&] { y.backward(ones({2, 3})); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("overwritten in place")));
 }
 
 const std::vector<GradInput> kMatrix = {{{3, 5}, fill::normal(0, 1)}};

@@ -50,9 +50,8 @@ TEST(GradcheckSelftest, FrozenTensorIsRejectedInSecondDerivatives) {
 TEST(GradcheckSelftest, WrongShapeIsRejected) {
   const GradFunction f = [](const Inputs& in) {
     Tensor y = in[0].detach().clone();
-    autograd::record(y, "reshaped", {&in[0]}, [](const Backward& b) -> Gradients {
-      return {b.grad().reshape({3, 2})};
-    });
+    autograd::record(y, "reshaped", {&in[0]},
+                     [](const Backward& b) -> Gradients { return {b.grad().reshape({3, 2})}; });
     return y;
   };
   EXPECT_ANY_THROW({

@@ -15,24 +15,16 @@ struct dim3 {
 // Vectors of two and four elements are aligned to their size, at most 16 bytes; those of three to one
 // element.
 #define GPUNN_EMU_VECTOR_1(T, N) \
-  struct N##1 {                  \
-    T x;                         \
-  };                             \
+  struct N##1 { T x; };          \
   inline N##1 make_##N##1(T x) { return {x}; }
-#define GPUNN_EMU_VECTOR_2(T, N)       \
-  struct alignas(2 * sizeof(T)) N##2 { \
-    T x, y;                            \
-  };                                   \
+#define GPUNN_EMU_VECTOR_2(T, N)                  \
+  struct alignas(2 * sizeof(T)) N##2 { T x, y; }; \
   inline N##2 make_##N##2(T x, T y) { return {x, y}; }
 #define GPUNN_EMU_VECTOR_3(T, N) \
-  struct N##3 {                  \
-    T x, y, z;                   \
-  };                             \
+  struct N##3 { T x, y, z; };    \
   inline N##3 make_##N##3(T x, T y, T z) { return {x, y, z}; }
-#define GPUNN_EMU_VECTOR_4(T, N)                                 \
-  struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) N##4 { \
-    T x, y, z, w;                                                \
-  };                                                             \
+#define GPUNN_EMU_VECTOR_4(T, N)                                                  \
+  struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) N##4 { T x, y, z, w; }; \
   inline N##4 make_##N##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 #define GPUNN_EMU_VECTORS(T, N) \
   GPUNN_EMU_VECTOR_1(T, N) GPUNN_EMU_VECTOR_2(T, N) GPUNN_EMU_VECTOR_3(T, N) GPUNN_EMU_VECTOR_4(T, N)

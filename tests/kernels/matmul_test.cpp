@@ -31,9 +31,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-TEST(MatmulParityRace, Cpu) { parity::expect_parity_on_cpu(parity::add_matmul_cases); }
+TEST(MatmulParity, Cpu) { parity::expect_parity_on_cpu(parity::add_matmul_cases); }
 #if GPUNN_HAS_CUDA
-TEST(MatmulParityRace, Cuda) { parity::expect_parity_on_cuda(parity::add_matmul_cases); }
+TEST(MatmulParity, Cuda) { parity::expect_parity_on_cuda(parity::add_matmul_cases); }
 #endif
 
 class MatmulOnDevice : public testing::DeviceTest {

@@ -126,6 +126,7 @@ Bytes convert(std::span<const std::uint8_t> elements) {
     }
     InFile value;
     std::memcpy(&value, &bits, sizeof value);
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): i8 is a number, its sign is to be kept
     const auto wide = static_cast<InMemory>(value);
     std::memcpy(&out[i * sizeof wide], &wide, sizeof wide);
   }

@@ -25,6 +25,7 @@ ListInfo reduction(ReduceFunction f) { return describe(kReduce[static_cast<int>(
 
 constexpr const char* kIndices = "its result is indices";
 
+/// What Tensor itself needs: core holds these lists, and the table so that they are covered like any other.
 void add_primitives(std::vector<OpInfo>& table) {
   const auto add = [&](const char* name, ListInfo list, const char* why) {
     table.push_back({name, "core", {std::move(list)}, "", why, why});
@@ -34,6 +35,7 @@ void add_primitives(std::vector<OpInfo>& table) {
   add("accumulate", describe(kAdd), "the graph walk's own addition, outside the graph");
 }
 
+/// The forms with a scalar are functions of their own below the same names.
 void add_elementwise(std::vector<OpInfo>& table) {
   using U = UnaryFunction;
   using B = BinaryFunction;

@@ -110,6 +110,7 @@ std::string field_text(const Field& field) {
 }
 
 std::string field_metavar(const Field& field) {
+  if (!field.metavar.empty()) return field.metavar;
   return std::visit(Overloaded{[](bool*) { return std::string(); }, [](double*) { return std::string("X"); },
                                [&](std::string*) {
                                  std::string text;

@@ -28,6 +28,7 @@ struct Field {
   double min = -std::numeric_limits<double>::infinity();  // smallest number allowed
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices{};  // texts allowed; empty: any
+  std::string metavar{};               // what the help calls the value; empty: by type
 };
 
 class GPUNN_API Settings {

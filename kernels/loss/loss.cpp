@@ -30,12 +30,14 @@ const Implementation<LossBackwardProblem> kBackwardEntries[] = {
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, loss_bwd_ref},
 };
 
+/// Which loss, for the rule and for messages.
 struct Kind {
   const char* op;
   LossKind kind;
   Reduction reduction;
 };
 
+/// One pass over x and y for whichever gradients are wanted (at least one).
 Gradients backward_fused(const Tensor& x, const Tensor& y, const Tensor& dloss, const Kind& k, bool want_dx,
                          bool want_dy) {
   Tensor dx = want_dx ? empty_on(x.context(), x.shape(), x.dtype()) : Tensor();
@@ -52,6 +54,7 @@ Gradients backward_fused(const Tensor& x, const Tensor& y, const Tensor& dloss, 
                         k.reduction,
                         want_dx,
                         want_dy};
+  // execute() takes the device from the first output, so that one must be there.
   if (want_dx)
     execute(kLossBackward, p, {&x, &y, &dloss}, {&dx, &dy});
   else
@@ -75,6 +78,7 @@ Gradients backward_composed(const Tensor& x, const Tensor& y, const Tensor& dlos
   }
 }
 
+/// The three losses: checks, forward, rule.
 Tensor loss_of(const Tensor& x_in, const Tensor& y_in, const Kind& k) {
   OpScope scope(k.op);
   check_floating(x_in, "x");

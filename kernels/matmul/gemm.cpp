@@ -42,8 +42,7 @@ struct Plan {
   int lanes = 0, max_vectors = 0;
   bool transpose_columns = false;  // B' is contiguous along k and has to be turned while packing
   bool pack_all = false;  // otherwise only a last panel with lanes to spare is packed, the rest read in place
-  bool turn_rows =
-      false;  // A' is contiguous along r; blocks of it are turned, so that a tile reads few lines
+  bool turn_rows = false;   // A' is contiguous along r: blocks of it are turned, a tile then reads few lines
   std::int64_t pack_k = 0;  // k of one packing
   std::int64_t pack_floats = 0;
   std::int64_t row_blocks = 1, panel_blocks = 1;  // chunks of one product
@@ -120,7 +119,7 @@ void choose_method(const GemmKernels& kernels, const GemmArgs& g, Plan& plan) {
 
 Plan make_plan(const GemmArgs& g) {
   Plan plan;
-  if (g.M == 0 || g.N == 0 || g.batch == 0) return plan;
+  if (g.M == 0 || g.N == 0 || g.K == 0 || g.batch == 0) return plan;
   const GemmKernels& kernels = gemm_kernels();
   choose_method(kernels, g, plan);
   const bool dot = plan.method == Method::dot;
@@ -410,7 +409,23 @@ std::size_t gemm_cpu_workspace(const GemmArgs& args) {
   return static_cast<std::size_t>(plan.pack_floats * regions) * sizeof(float);
 }
 
+namespace {
+
+// No products to add, and perhaps no operands: c = activation(start).
+void start_only(const GemmArgs& g) {
+  for (std::int64_t i = 0; i < g.batch; ++i)
+    for (std::int64_t m = 0; m < g.M; ++m) {
+      float* const row = g.c + i * g.c_batch + m * g.ldc;
+      for (std::int64_t n = 0; n < g.N; ++n)
+        row[n] = (g.accumulate ? row[n] : 0.0f) + (g.bias ? g.bias[n] : 0.0f);
+      gemm_kernels().activate(row, g.ldc, 1, g.N, g.activation);
+    }
+}
+
+}  // namespace
+
 void gemm_cpu(const GemmArgs& args, void* workspace, CpuPool& pool) {
+  if (args.K == 0) return start_only(args);
   Plan plan = make_plan(args);
   if (plan.method == Method::nothing) return;
   float* const pack = static_cast<float*>(workspace);

@@ -84,6 +84,9 @@ struct GemmKernels {
 
 /// Those of the best target this machine has.
 const GemmKernels& gemm_kernels();
+/// Tests: those of the target that Highway is set to; others are used from now on (null: the best again).
+GemmKernels make_gemm_kernels();
+void replace_gemm_kernels(const GemmKernels* kernels);
 
 }  // namespace detail
 }  // namespace gpunn

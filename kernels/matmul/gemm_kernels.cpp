@@ -14,6 +14,7 @@
 #include "hwy/foreach_target.h"
 // after foreach_target
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <limits>
 
@@ -293,13 +294,25 @@ namespace gpunn::detail {
 
 HWY_EXPORT(fill_kernels);
 
-const GemmKernels& gemm_kernels() {
-  static const GemmKernels kernels = [] {
-    GemmKernels k{};
-    HWY_DYNAMIC_DISPATCH(fill_kernels)(k);
-    return k;
-  }();
+namespace {
+std::atomic<const GemmKernels*> replacement{nullptr};
+}
+
+GemmKernels make_gemm_kernels() {
+  GemmKernels kernels{};
+  HWY_DYNAMIC_DISPATCH(fill_kernels)(kernels);
   return kernels;
+}
+
+const GemmKernels& gemm_kernels() {
+  if (const GemmKernels* const other = replacement.load(std::memory_order_acquire)) [[unlikely]]
+    return *other;
+  static const GemmKernels kernels = make_gemm_kernels();
+  return kernels;
+}
+
+void replace_gemm_kernels(const GemmKernels* kernels) {
+  replacement.store(kernels, std::memory_order_release);
 }
 
 }  // namespace gpunn::detail

@@ -11,10 +11,13 @@ std::vector<Field> RunSettings::fields() {
   return {{"seed", &seed, "seed of weights and order"},
           {"epochs", &epochs, "passes over the training data", 0},
           {"steps", &steps, "most training steps, 0: no limit", 0},
-          {"device", &device, "cpu, cuda, cuda:N or best"},
+          {.name = "device", .value = &device, .help = "cpu, cuda, cuda:N or best", .metavar = "D"},
           {"threads", &threads, "CPU threads, 0: all cores; results do not depend on it", 0, 1024},
-          {"data", &data, "folder with the data set"},
-          {"run_dir", &run_dir, "folder to write, default runs/NAME-DATE-TIME"}};
+          {.name = "data", .value = &data, .help = "folder with the data set", .metavar = "DIR"},
+          {.name = "run_dir",
+           .value = &run_dir,
+           .help = "folder to write, default runs/NAME-DATE-TIME",
+           .metavar = "DIR"}};
 }
 
 std::vector<Field> SgdSettings::fields() {
@@ -24,7 +27,10 @@ std::vector<Field> SgdSettings::fields() {
         Field{"weight_decay", &weight_decay, "L2 penalty", 0},
         Field{"batch_size", &batch_size, "rows a step", 1},
         Field{"workers", &workers, "threads that prepare batches", 0, 256},
-        Field{"weights", &weights, "safetensors file with the weights to start from"}})
+        Field{.name = "weights",
+              .value = &weights,
+              .help = "safetensors file with the weights to start from",
+              .metavar = "FILE"}})
     all.push_back(std::move(field));
   return all;
 }

@@ -117,7 +117,7 @@ inline std::string shown(std::string_view data) {
 }
 
 inline std::uint64_t setting(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
+  const char* text = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): tests set no variables
   return text ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 

@@ -1,6 +1,5 @@
 // The data set that comes with the library is the one its SOURCE.md describes.
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
 #include "gpunn/io/csv.h"
@@ -11,8 +10,7 @@ namespace gpunn {
 namespace {
 
 std::string data_path(const std::string& name) {
-  const char* sources = std::getenv("GPUNN_SOURCE_DIR");
-  return std::string(sources ? sources : ".") + "/models/data/" + name;
+  return testing::environment("GPUNN_SOURCE_DIR", ".") + "/models/data/" + name;
 }
 
 TEST(DigitsData, FilesAreTheNamedOnes) {

@@ -90,10 +90,13 @@ void expect_data_error(F&& f, std::initializer_list<std::string_view> parts, std
   ADD_FAILURE() << what << ": expected a DataError, nothing was thrown";
 }
 
-/// The folder of real data sets, "" when the tests run without.
-inline std::string test_data_folder() {
-  const char* folder = getenv("GPUNN_TEST_DATA_DIR");
-  return folder ? folder : "";
+/// A variable of the environment, or `otherwise`.
+inline std::string environment(const char* name, const std::string& otherwise) {
+  const char* text = getenv(name);  // NOLINT(concurrency-mt-unsafe): tests set no variables
+  return text ? text : otherwise;
 }
+
+/// The folder of real data sets, "" when the tests run without.
+inline std::string test_data_folder() { return environment("GPUNN_TEST_DATA_DIR", ""); }
 
 }  // namespace gpunn::testing

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "gpunn/core/autograd.h"
@@ -16,6 +17,7 @@
 #include "gpunn/kernels/matmul/gemm_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/reduce/reduce.h"
+#include "hwy/targets.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
@@ -34,6 +36,46 @@ using ::testing::ThrowsMessage;
 TEST(MatmulParity, Cpu) { parity::expect_parity_on_cpu(parity::add_matmul_cases); }
 #if GPUNN_HAS_CUDA
 TEST(MatmulParity, Cuda) { parity::expect_parity_on_cuda(parity::add_matmul_cases); }
+#endif
+
+/// Few and small, for a build under TSan: every kernel, both layouts of each operand, ragged edges, several
+/// steps of k, more than one matrix.
+void add_race_cases(parity::Suite& suite) {
+  for (int t = 0; t < 4; ++t)
+    for (const bool tf32 : {false, true}) {
+      const auto product = [=] {
+        MatmulProblem p{};
+        p.M = 33, p.N = 20, p.K = 70, p.batch = 2;
+        p.trans_a = t % 2 == 1, p.trans_b = t >= 2;
+        p.lda = p.trans_a ? p.M : p.K, p.ldb = p.trans_b ? p.K : p.N, p.ldc = p.N;
+        p.a_batch = p.M * p.K, p.c_batch = p.M * p.N;
+        p.has_bias = true, p.tf32 = tf32;
+        return p;
+      };
+      parity::CaseOptions o;
+      o.k = 72;
+      o.c = tf32 ? 8192 : 4;  // TF32: as in matmul_cases.cpp
+      o.scale = Scale::absolute;
+      o.dtypes = {DType::f32};
+      if (t == 0 && !tf32) o.dtypes.push_back(DType::bf16);
+      suite.add(kMatmul, std::to_string(t) + (tf32 ? " tf32" : ""), product, o);
+    }
+  parity::CaseOptions o;
+  o.k = 300;
+  o.scale = Scale::absolute;
+  o.dtypes = {DType::f32};
+  const auto gradient = [] {
+    BiasGradProblem p{};
+    p.rows = 300, p.cols = 40, p.activation = Activation::tanh, p.want_dz = p.want_db = true;
+    return p;
+  };
+  o.fills = {{"y", fill::uniform(-0.5, 0.5)}};
+  suite.add(kBiasGrad, "300x40", gradient, o);
+}
+
+TEST(MatmulRace, Cpu) { parity::expect_parity_on_cpu(add_race_cases); }
+#if GPUNN_HAS_CUDA
+TEST(MatmulRace, Cuda) { parity::expect_parity_on_cuda(add_race_cases); }
 #endif
 
 class MatmulOnDevice : public testing::DeviceTest {
@@ -339,6 +381,45 @@ TEST(GemmCpu, RandomShapesEqualTheDefinitionForAnyNumberOfThreads) {
     expect_definition(d, c);
     if (::testing::Test::HasFatalFailure()) FAIL() << "trial " << trial;
   }
+}
+
+/// Uses the kernels of one SIMD target until the end of the scope.
+class TargetScope {
+ public:
+  explicit TargetScope(std::int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    kernels_ = detail::make_gemm_kernels();
+    detail::replace_gemm_kernels(&kernels_);
+  }
+  ~TargetScope() {
+    detail::replace_gemm_kernels(nullptr);
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  TargetScope(const TargetScope&) = delete;
+  TargetScope& operator=(const TargetScope&) = delete;
+  const char* name() const { return kernels_.target; }
+
+ private:
+  detail::GemmKernels kernels_;
+};
+
+TEST(GemmCpu, EverySimdTargetEqualsTheDefinition) {
+  std::vector<std::string> seen;
+  for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
+    if ((hwy::SupportedTargets() & target) == 0) continue;
+    const TargetScope scope(target);
+    seen.push_back(scope.name());
+    EXPECT_EQ(seen.back(), hwy::TargetName(target));
+    std::mt19937 random(99);
+    for (int trial = 0; trial < 120; ++trial) {
+      const Drawn d = draw(random);
+      expect_definition(d, run(d, 1));
+      if (::testing::Test::HasFatalFailure()) FAIL() << scope.name() << ", trial " << trial;
+    }
+  }
+  EXPECT_FALSE(seen.empty());
 }
 
 TEST(GemmCpu, LargeProductsKeepTheirBitsOverThreads) {

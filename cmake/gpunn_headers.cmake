@@ -8,8 +8,8 @@ foreach(folder IN LISTS GPUNN_LIBRARY_FOLDERS)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/${folder}/*.h")
   list(APPEND GPUNN_PUBLIC_HEADERS ${headers})
 endforeach()
-# Public is what is neither an op's inside nor a detail; the rule is stated once, here.
-list(FILTER GPUNN_PUBLIC_HEADERS EXCLUDE REGEX "(_impl\\.h|-inl\\.h|/detail/.*|/emulation/.*)$")
+# Public is what is neither an op's inside, nor what ops share, nor a detail; the rule is stated once, here.
+list(FILTER GPUNN_PUBLIC_HEADERS EXCLUDE REGEX "(_impl\\.h|-inl\\.h|/detail/.*|/emulation/.*|^kernels/common/.*)$")
 list(SORT GPUNN_PUBLIC_HEADERS)
 
 set(GPUNN_PUBLIC_INCLUDES "")

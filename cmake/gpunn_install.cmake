@@ -11,12 +11,12 @@ install(TARGETS gpunn EXPORT gpunn_targets
   ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(EXPORT gpunn_targets NAMESPACE gpunn:: FILE gpunnTargets.cmake DESTINATION "${gpunn_cmake_dir}")
 
-# A detail/ header that a public header includes is installed with it; it is no part of the interface.
+# A detail/ or kernels/common/ header that a public header includes is installed with it.
 set(gpunn_installed_headers ${GPUNN_PUBLIC_HEADERS})
 set(gpunn_unread ${GPUNN_PUBLIC_HEADERS})
 while(gpunn_unread)
   list(POP_FRONT gpunn_unread header)
-  file(STRINGS "${PROJECT_SOURCE_DIR}/${header}" lines REGEX "^#include \"gpunn/[a-z_/0-9]*detail/[a-z_0-9]+\\.h\"")
+  file(STRINGS "${PROJECT_SOURCE_DIR}/${header}" lines REGEX "^#include \"gpunn/([a-z_/0-9]*detail|kernels/common)/[a-z_0-9]+\\.h\"")
   foreach(line IN LISTS lines)
     string(REGEX REPLACE "^#include \"gpunn/([^\"]+)\".*" "\\1" detail "${line}")
     if(NOT detail IN_LIST gpunn_installed_headers)

@@ -45,6 +45,13 @@ void run_inline(std::int64_t chunks, void (*call)(void*, std::int64_t), void* fn
 
 }  // namespace
 
+// Each thread starts with a share of its own and then helps the others: what it touched in the last job (its
+// part of the weights, say) is likely to be still in its cache.
+struct alignas(64) Share {
+  std::atomic<std::int64_t> next{0};  // first chunk not yet claimed
+  std::int64_t end = 0;
+};
+
 // One job at a time. Workers enter and leave it under the mutex; `open` says whether a late one may still
 // enter, so that the caller waits only for those that are inside.
 struct CpuPool::State {
@@ -53,22 +60,23 @@ struct CpuPool::State {
   std::vector<std::thread> workers;
   std::atomic<bool> taken{false};  // a caller has the pool
   std::atomic<std::uint64_t> generation{
-      0};                             // moves when a job is published or the pool ends; polled while spinning
-  std::atomic<std::int64_t> next{0};  // first chunk not yet claimed
-  std::atomic<int> inside{0};         // workers in the job; written under the mutex
+      0};                     // moves when a job is published or the pool ends; polled while spinning
+  std::vector<Share> shares;  // one for each thread, the caller's first
+  std::atomic<std::int64_t> failed{0};  // chunks from here on need not run
+  std::atomic<int> inside{0};           // workers in the job; written under the mutex
   int parked = 0;
   std::chrono::microseconds spin_time{0};  // set before the workers start
   bool open = false, stop = false, caller_waits = false;
 
   void (*call)(void*, std::int64_t) = nullptr;
   void* fn = nullptr;
-  std::int64_t chunks = 0;
   std::exception_ptr error;
   std::int64_t error_chunk = 0;
 
   void start(int count);
-  void worker();
-  void claim_chunks() noexcept;
+  void worker(std::size_t index);
+  void claim_chunks(std::size_t index) noexcept;
+  void run_share(Share& share) noexcept;
   void publish(std::int64_t count, void (*function)(void*, std::int64_t), void* argument);
   void wait_for_workers();
 };
@@ -77,13 +85,14 @@ void CpuPool::State::start(int count) {
   // Spinning pays only while every thread has a core of its own.
   if (count < detail::usable_cores()) spin_time = kSpinTime;
   try {
-    while (static_cast<int>(workers.size()) < count) workers.emplace_back([this] { worker(); });
+    while (static_cast<int>(workers.size()) < count)
+      workers.emplace_back([this, index = workers.size() + 1] { worker(index); });
   } catch (const std::system_error&) {
     // Fewer threads than asked for: slower, with the same results.
   }
 }
 
-void CpuPool::State::worker() {
+void CpuPool::State::worker(std::size_t index) {
   std::uint64_t seen = 0;
   for (;;) {
     spin_for(spin_time, [&] { return generation.load(std::memory_order_relaxed) != seen; });
@@ -97,31 +106,34 @@ void CpuPool::State::worker() {
       if (!open) continue;
       inside.fetch_add(1, std::memory_order_relaxed);
     }
-    claim_chunks();
+    claim_chunks(index);
     std::lock_guard lock(mutex);
     if (inside.fetch_sub(1, std::memory_order_release) == 1 && caller_waits) done.notify_one();
   }
 }
 
-void CpuPool::State::claim_chunks() noexcept {
+void CpuPool::State::claim_chunks(std::size_t index) noexcept {
   t_in_chunk = true;
+  for (std::size_t i = 0; i < shares.size(); ++i) run_share(shares[(index + i) % shares.size()]);
+  t_in_chunk = false;
+}
+
+void CpuPool::State::run_share(Share& share) noexcept {
   for (;;) {
-    const std::int64_t chunk = next.fetch_add(1, std::memory_order_relaxed);
-    if (chunk >= chunks) break;
+    const std::int64_t chunk = share.next.fetch_add(1, std::memory_order_relaxed);
+    // All chunks below a failed one still run, so the lowest failure is the same every time.
+    if (chunk >= share.end || chunk >= failed.load(std::memory_order_relaxed)) return;
     try {
       call(fn, chunk);
     } catch (...) {
-      // Chunks are claimed in order, so all lower ones run to their end and the lowest failure is the same
-      // every time.
       std::lock_guard lock(mutex);
       if (!error || chunk < error_chunk) {
         error = std::current_exception();
         error_chunk = chunk;
+        failed.store(chunk, std::memory_order_relaxed);
       }
-      next.store(chunks, std::memory_order_relaxed);
     }
   }
-  t_in_chunk = false;
 }
 
 void CpuPool::State::publish(std::int64_t count, void (*function)(void*, std::int64_t), void* argument) {
@@ -130,8 +142,13 @@ void CpuPool::State::publish(std::int64_t count, void (*function)(void*, std::in
     std::lock_guard lock(mutex);
     call = function;
     fn = argument;
-    chunks = count;
-    next.store(0, std::memory_order_relaxed);
+    const auto threads = static_cast<std::int64_t>(shares.size());
+    for (std::int64_t i = 0; i < threads; ++i) {
+      Share& share = shares[static_cast<std::size_t>(i)];
+      share.next.store((i * count + threads - 1) / threads, std::memory_order_relaxed);
+      share.end = ((i + 1) * count + threads - 1) / threads;
+    }
+    failed.store(count, std::memory_order_relaxed);
     open = true;
     generation.fetch_add(1, std::memory_order_relaxed);
     wanted = std::min<std::int64_t>(parked, count - 1);
@@ -153,6 +170,7 @@ void CpuPool::State::wait_for_workers() {
 
 CpuPool::CpuPool(int threads) : threads_(threads), state_(std::make_unique<State>()) {
   GPUNN_CHECK(threads >= 1, "a CPU pool needs at least one thread, got ", threads);
+  state_->shares = std::vector<Share>(static_cast<std::size_t>(threads));
 }
 
 CpuPool::~CpuPool() {
@@ -171,7 +189,7 @@ void CpuPool::run_chunks(std::int64_t chunks, void (*call)(void*, std::int64_t),
   if (t_in_chunk || s.taken.exchange(true, std::memory_order_acquire)) return run_inline(chunks, call, fn);
   if (s.workers.empty()) s.start(threads_ - 1);
   s.publish(chunks, call, fn);
-  s.claim_chunks();
+  s.claim_chunks(0);
   s.wait_for_workers();
   const std::exception_ptr error = std::exchange(s.error, nullptr);
   s.taken.store(false, std::memory_order_release);

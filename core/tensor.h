@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gpunn/core/api.h"
@@ -203,6 +204,9 @@ GPUNN_API Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtyp
 /// every device.
 GPUNN_API Tensor rand(const Shape& shape, TensorOptions options = {});
 GPUNN_API Tensor randn(const Shape& shape, TensorOptions options = {});
+
+/// {"fc1.weight", tensor}: what state dicts and files hold.
+using NamedTensor = std::pair<std::string, Tensor>;
 
 /// Shape, dtype, device and (for small tensors) the values.
 GPUNN_API std::string to_string(const Tensor& tensor);

@@ -17,7 +17,6 @@
 
 namespace gpunn {
 
-using NamedTensor = std::pair<std::string, Tensor>;
 /// Pairs of key and value, in the order of the file.
 using TextMetadata = std::vector<std::pair<std::string, std::string>>;
 

@@ -56,8 +56,6 @@ class GPUNN_API Buffer : public Tensor {
   Buffer& operator=(Buffer&&) noexcept = default;
 };
 
-/// {"fc1.weight", tensor}; the same type as io's, so that a state dict can be written as it is.
-using NamedTensor = std::pair<std::string, Tensor>;
 /// In the order of GPUNN_MEMBERS, depth first.
 using StateDict = std::vector<NamedTensor>;
 

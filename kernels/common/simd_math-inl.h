@@ -46,8 +46,10 @@ HWY_INLINE hn::Vec<D> PowerOfTwo(D d, VI n) {
 /// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Exp(D d, V x) {
-  // Beyond these bounds the result has become 0 or infinity anyway. Max takes its second argument for NaN.
-  const V bounded = hn::Min(hn::Max(x, hn::Set(d, -105.0f)), hn::Set(d, 89.0f));
+  // Beyond these bounds the result is 0 or infinity. The zeros (masked places of a softmax) are selected, not
+  // computed: products that underflow cost 150 cycles each.
+  const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
+  const V bounded = hn::Min(hn::IfThenZeroElse(vanishes, x), hn::Set(d, 89.0f));
   const auto n = hn::NearestInt(hn::Mul(bounded, hn::Set(d, 1.44269504f)));
   const V nf = hn::ConvertTo(d, n);
   // ln 2 in two parts; the first has 9 bits, so that its product with n is exact.
@@ -60,7 +62,7 @@ HWY_INLINE V Exp(D d, V x) {
   // Two factors, each a normal number: n goes from -151 to 128, and a subnormal result is rounded once.
   const auto half = hn::ShiftRight<1>(n);
   const V scaled = hn::Mul(hn::Mul(y, PowerOfTwo(d, half)), PowerOfTwo(d, hn::Sub(n, half)));
-  return hn::IfThenElse(hn::Eq(x, x), scaled, x);
+  return hn::IfThenElse(hn::Eq(x, x), hn::IfThenZeroElse(vanishes, scaled), x);
 }
 
 /// ln x = e ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).

@@ -25,8 +25,10 @@ constexpr std::int64_t kMaxDotSide = 16;       // columns of a product done by d
 constexpr std::int64_t kPackChunk = 1 << 15;   // floats one chunk packs
 constexpr double kChunkFlops = 2.5e6;          // least work of a chunk: 12 us on one core
 constexpr std::int64_t kMaxChunks = 64;
-constexpr std::int64_t kMaxGroups = 32;  // of small products; each has a region of the workspace
-constexpr std::int64_t kChunkRows = 96;  // rows of a chunk once there is work enough for many
+constexpr std::int64_t kMaxCopies = 4;         // of a packed operand, each used by the thread that packed it
+constexpr std::int64_t kCopyFloats = 1 << 17;  // most that is packed once for each thread
+constexpr std::int64_t kMaxGroups = 32;        // of small products; each has a region of the workspace
+constexpr std::int64_t kChunkRows = 96;        // rows of a chunk once there is work enough for many
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -46,6 +48,8 @@ struct Plan {
   std::int64_t pack_k = 0;  // k of one packing
   std::int64_t pack_floats = 0;
   std::int64_t row_blocks = 1, panel_blocks = 1;  // chunks of one product
+  std::int64_t copies = 1;                        // of the packed operand there is room for
+  bool own_packs = false;                         // each chunk packs for itself
   std::int64_t group = 0;  // products of one chunk when they are small, 0: chunks of one product
 };
 
@@ -117,7 +121,8 @@ void choose_method(const GemmKernels& kernels, const GemmArgs& g, Plan& plan) {
   }
 }
 
-Plan make_plan(const GemmArgs& g) {
+// `threads` may decide who computes and packs what, never the order of an element's sum.
+Plan make_plan(const GemmArgs& g, int threads) {
   Plan plan;
   if (g.M == 0 || g.N == 0 || g.K == 0 || g.batch == 0) return plan;
   const GemmKernels& kernels = gemm_kernels();
@@ -154,6 +159,13 @@ Plan make_plan(const GemmArgs& g) {
   const std::int64_t width = plan.pack_all ? plan.vectors * plan.lanes : kMaxWidth;
   plan.pack_k = plan.swap ? g.K : std::min(g.K, std::max(kKBlock, kPackFloats / width));
   if (plan.pack_all || plan.W % plan.lanes != 0) plan.pack_floats = plan.pack_k * width;
+  if (plan.group == 0 && plan.pack_all && plan.pack_k == g.K && plan.pack_floats <= kCopyFloats)
+    plan.copies = std::min({kMaxCopies, static_cast<std::int64_t>(wanted), ceil_div(plan.R, 24)});
+  if (plan.copies > 1 && threads > 1) {
+    plan.own_packs = true;
+    plan.row_blocks = std::min<std::int64_t>(plan.copies, threads);
+    plan.panel_blocks = 1;
+  }
   return plan;
 }
 
@@ -352,6 +364,12 @@ void run_chunk(const Pass& pass, std::int64_t chunk) {
 
 void run_tiled(const GemmArgs& g, const Plan& plan, const Product& product, float* workspace, CpuPool* pool) {
   std::int64_t k0 = 0;
+  if (plan.own_packs && pool)
+    return pool->run(plan.row_blocks, [&](std::int64_t chunk) {
+      float* const own = workspace + chunk * plan.pack_floats;
+      pack(plan, product.columns, 0, plan.K, own, nullptr);
+      run_chunk({g, plan, product, own, 0, plan.K, 0, plan.K}, chunk);
+    });
   do {
     const std::int64_t count = std::min(plan.pack_k, plan.K - k0);
     if (plan.pack_floats > 0) pack(plan, product.columns, k0, count, workspace, pool);
@@ -404,8 +422,8 @@ void run_product(const GemmArgs& g, const Plan& plan, const Product& product, fl
 }  // namespace
 
 std::size_t gemm_cpu_workspace(const GemmArgs& args) {
-  const Plan plan = make_plan(args);
-  const std::int64_t regions = plan.group > 0 ? ceil_div(args.batch, plan.group) : 1;
+  const Plan plan = make_plan(args, 1);
+  const std::int64_t regions = plan.group > 0 ? ceil_div(args.batch, plan.group) : plan.copies;
   return static_cast<std::size_t>(plan.pack_floats * regions) * sizeof(float);
 }
 
@@ -426,7 +444,7 @@ void start_only(const GemmArgs& g) {
 
 void gemm_cpu(const GemmArgs& args, void* workspace, CpuPool& pool) {
   if (args.K == 0) return start_only(args);
-  Plan plan = make_plan(args);
+  Plan plan = make_plan(args, pool.threads());
   if (plan.method == Method::nothing) return;
   float* const pack = static_cast<float*>(workspace);
   if (plan.group == 0) {

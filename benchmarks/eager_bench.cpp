@@ -1,7 +1,7 @@
 // Cost of one eager op on 16 elements on the CPU: what the library adds to a trivial amount of arithmetic.
 //
 //   eager_bench [--json]            nanoseconds per op, medians of 31 rounds
-//   eager_bench --op NAME --count N runs one row N times, for callgrind:
+//   eager_bench --op NAME --count N runs one row N times (NAME+grad: with autograd), for callgrind:
 //     valgrind --tool=callgrind --toggle-collect='measured_region*' eager_bench --op add --count 10000
 #include <algorithm>
 #include <chrono>
@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -68,7 +69,7 @@ int main(int argc, char** argv) {
   const std::string_view first = argc > 1 ? argv[1] : "";
   if (first == "--op" && argc == 5 && std::string_view(argv[3]) == "--count") {
     for (const Row& row : rows)
-      if (!row.autograd && std::string_view(row.name) == argv[2]) {
+      if (std::string(row.name) + (row.autograd ? "+grad" : "") == argv[2]) {
         measured_region(row.op, std::atoi(argv[4]));
         return 0;
       }

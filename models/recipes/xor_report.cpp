@@ -128,6 +128,13 @@ Picture surface_of(std::span<const float> values) {
   return picture;
 }
 
+// Two significant digits: errors range from 1e-8 to 0.3.
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g", value);
+  return text;
+}
+
 std::string fixed(double value, int digits) {
   char text[40];
   std::snprintf(text, sizeof text, "%.*f", digits, value);
@@ -138,11 +145,11 @@ void add_system(HtmlReport& report, XorSummary& summary, Device device) {
   const XorSystem& system = *summary.system;
   report.section(std::string("(") + system.key + ") " + system.title);
   report.text(std::to_string(summary.successes) + " of " + std::to_string(summary.runs) +
-              " seeds end below a mean squared error of 0.01 (mean " + fixed(summary.mean_mse, 4) +
-              ", worst " + fixed(summary.worst_mse, 4) + ").");
+              " seeds end below a mean squared error of 0.01 (mean " + short_number(summary.mean_mse) +
+              ", worst " + short_number(summary.worst_mse) + ").");
   if (summary.shown.empty()) return;
   XorRun& run = summary.shown[0];
-  report.text("Shown: seed " + std::to_string(run.seed) + ", mean squared error " + fixed(run.mse, 5) + ".");
+  report.text("Shown: seed " + std::to_string(run.seed) + ", mean squared error " + short_number(run.mse) + ".");
   std::vector<std::vector<std::string>> rows;
   for (const XorSnapshot& s : run.snapshots) {
     rows.push_back({std::to_string(s.epoch)});

@@ -103,8 +103,8 @@ void add_products(Suite& suite) {
   add(suite, {.M = 14, .N = 30, .K = 600, .trans_b = true});
   add(suite, {.M = 70000, .N = 3, .K = 2});
   // Enough tiles of 128 x 128 for the kernels' large ones.
-  for (int t = 0; t < 4; ++t)
-    add(suite, {.M = 129, .N = 65, .K = 3, .trans_a = t % 2 == 1, .trans_b = t >= 2, .batch = 132});
+  for (const bool turned : {false, true})
+    add(suite, {.M = 129, .N = 65, .K = 3, .trans_a = turned, .trans_b = turned, .batch = 132});
 }
 
 void add_epilogues(Suite& suite) {

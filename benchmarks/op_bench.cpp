@@ -19,9 +19,11 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> v) {
-  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
-  return v[v.size() / 2];
+/// The value below which `part` of them lie.
+double quantile(std::vector<double> v, double part) {
+  const auto at = static_cast<std::ptrdiff_t>(part * static_cast<double>(v.size() - 1) + 0.5);
+  std::nth_element(v.begin(), v.begin() + at, v.end());
+  return v[static_cast<std::size_t>(at)];
 }
 
 std::size_t bytes_of(const Operand& o) { return static_cast<std::size_t>(o.elements) * size_of(o.dtype); }
@@ -79,11 +81,29 @@ double run_flops(std::int64_t rounds) {
   return flops_baseline(rounds);
 }
 
+/// Copy bandwidth of a GPU's own memory; the f32 rate of its units is not measured.
+Ceilings gpu_ceilings(DeviceContext& context) {
+  Ceilings best;
+  if (context.api().info().emulated) return best;  // its speed is the emulator's
+  constexpr std::size_t kBytes = std::size_t{256} << 20;
+  constexpr int kCopies = 10;
+  const Ref<Storage> from = Storage::allocate(context, kBytes), to = Storage::allocate(context, kBytes);
+  for (int round = 0; round < 5; ++round) {
+    const auto start = Clock::now();
+    for (int i = 0; i < kCopies; ++i)
+      context.api().copy(to->data(), from->data(), kBytes, CopyKind::device_to_device,
+                         context.current_stream());
+    context.api().synchronize_stream(context.current_stream());
+    best.bytes_per_second = std::max(best.bytes_per_second, 2.0 * kCopies * kBytes / seconds_since(start));
+  }
+  return best;
+}
+
 }  // namespace
 
 Ceilings measure_ceilings(DeviceContext& context) {
   Ceilings best;
-  if (!context.is_cpu()) return best;  // measured by the GPU script; an emulated GPU has none
+  if (!context.is_cpu()) return gpu_ceilings(context);
   CpuPool& pool = context.runtime().pool();
   constexpr std::int64_t kBytes = std::int64_t{64} << 20, kChunk = std::int64_t{1} << 20, kRounds = 1 << 20;
   std::vector<char> from(kBytes, 1), to(kBytes, 2);
@@ -103,8 +123,9 @@ Ceilings measure_ceilings(DeviceContext& context) {
   return best;
 }
 
-Bench::Bench(DeviceContext& context, Options options)
-    : context_(context), options_(std::move(options)), ceilings_(measure_ceilings(context)) {}
+Bench::Bench(DeviceContext& context, Options options) : context_(context), options_(std::move(options)) {
+  if (!options_.names_only) ceilings_ = measure_ceilings(context);
+}
 
 int Bench::rotations(const std::vector<Operand>& operands) {
   std::size_t bytes = 0;
@@ -153,8 +174,8 @@ Exec Bench::exec(std::size_t workspace_bytes) {
 
 double Bench::fraction(Cost cost, double seconds) const {
   if (ceilings_.bytes_per_second <= 0) return 0;
-  const double floor =
-      std::max(cost.bytes / ceilings_.bytes_per_second, cost.flops / ceilings_.flops_per_second);
+  double floor = cost.bytes / ceilings_.bytes_per_second;
+  if (ceilings_.flops_per_second > 0) floor = std::max(floor, cost.flops / ceilings_.flops_per_second);
   return floor / seconds;
 }
 
@@ -178,9 +199,9 @@ void Bench::time(const char* op, const char* direction, const std::string& row, 
     for (std::size_t i = 0; i < candidates.size(); ++i)
       turns[i].push_back(batch_seconds(candidates[i], runs[i]) / runs[i]);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
-    const double seconds = median(turns[i]);
-    results_.push_back(
-        {op, direction, row, candidates[i].name, dtype, seconds, cost, fraction(cost, seconds)});
+    const double seconds = quantile(turns[i], 0.5);
+    results_.push_back({op, direction, row, candidates[i].name, dtype, seconds, quantile(turns[i], 0.25),
+                        quantile(turns[i], 0.75), cost, fraction(cost, seconds)});
   }
 }
 

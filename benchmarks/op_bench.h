@@ -8,6 +8,7 @@
 // multiply-add rate, whichever binds.
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,21 +20,24 @@ namespace gpunn::bench {
 /// What a machine can do at most, on the threads the Runtime uses.
 struct Ceilings {
   double bytes_per_second = 0;  // read plus written by a copy of 64 MiB
-  double flops_per_second = 0;  // f32 multiply-adds, operands in registers
+  double flops_per_second = 0;  // f32 multiply-adds, operands in registers; 0 where it is not measured
 };
 Ceilings measure_ceilings(DeviceContext& context);
 
 struct Result {
   std::string op, direction, row, implementation;
   DType dtype;
-  double seconds;
+  double seconds;    // median of the turns
+  double low, high;  // the turns' lower and upper quartile, for comparisons
   Cost cost;
   double fraction;  // of the binding ceiling; 1 is the most the machine could do
 };
 
 struct Options {
-  std::string op;                // empty: all
+  std::string op{};              // empty: all
+  std::string row{};             // empty: all
   double seconds_per_row = 0.2;  // per implementation
+  bool names_only = false;       // time nothing, only learn which ops have rows
 };
 
 /// One implementation on one problem, ready to run again and again.
@@ -50,7 +54,9 @@ class Bench {
   /// device.
   template <class P>
   void row(const ImplementationList<P>& list, const std::string& name, P problem) {
-    if (!options_.op.empty() && options_.op != list.op) return;
+    known_ops_.insert(list.op);
+    if (options_.names_only || (!options_.op.empty() && options_.op != list.op)) return;
+    if (!options_.row.empty() && options_.row != name) return;
     std::vector<P> copies(static_cast<std::size_t>(rotations(operands(problem))), problem);
     const Buffers buffers(*this);
     for (P& copy : copies) fill(operands(copy));
@@ -67,6 +73,10 @@ class Bench {
 
   const std::vector<Result>& results() const noexcept { return results_; }
   const Ceilings& ceilings() const noexcept { return ceilings_; }
+  const Options& options() const noexcept { return options_; }
+  DeviceContext& context() const noexcept { return context_; }
+  /// Ops that have rows, whether they were timed or not.
+  const std::set<std::string>& known_ops() const noexcept { return known_ops_; }
 
  private:
   /// Frees what fill() allocated.
@@ -90,6 +100,7 @@ class Bench {
   std::vector<std::pair<void*, std::size_t>> buffers_;
   Ref<Storage> workspace_;
   std::vector<Result> results_;
+  std::set<std::string> known_ops_;
   std::uint64_t seed_ = 0;
 };
 
@@ -101,5 +112,15 @@ void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);
+
+/// All of them.
+void add_all_rows(Bench& bench);
+
+/// A table for people, with the machine's ceilings above it.
+std::string to_table(const Bench& bench);
+/// {"device","threads","commit","copy_bytes_per_second","multiply_add_flops_per_second","rows":[{"op",
+/// "direction","case","implementation","dtype","seconds","seconds_low","seconds_high","flops","bytes",
+/// "fraction_of_ceiling"}]}
+std::string to_json(const Bench& bench);
 
 }  // namespace gpunn::bench

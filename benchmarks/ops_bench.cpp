@@ -1,6 +1,6 @@
 // Every op's benchmark rows over every implementation that accepts them.
 //
-//   ops_bench [--op NAME] [--device cpu|cuda:0] [--threads N] [--seconds S] [--json]
+//   ops_bench [--op NAME] [--row NAME] [--device cpu|cuda:0] [--threads N] [--seconds S] [--json]
 //
 // A row prints the median time, what that is in GB/s and GFLOP/s by the op's cost(), and the fraction of this
 // machine's ceiling (its own copy bandwidth or multiply-add rate, whichever binds), measured in the same run.
@@ -10,9 +10,7 @@
 #include <string_view>
 
 #include "benchmarks/op_bench.h"
-#include "gpunn/core/build_info.h"
 #include "gpunn/core/error.h"
-#include "gpunn/io/json_writer.h"
 
 namespace {
 
@@ -26,7 +24,8 @@ struct Arguments {
 };
 
 [[noreturn]] void usage() {
-  std::fputs("usage: ops_bench [--op NAME] [--device D] [--threads N] [--seconds S] [--json]\n", stderr);
+  std::fputs("usage: ops_bench [--op NAME] [--row NAME] [--device D] [--threads N] [--seconds S] [--json]\n",
+             stderr);
   std::exit(2);
 }
 
@@ -42,6 +41,8 @@ Arguments parse(int argc, char** argv) {
     const char* value = argv[++i];
     if (flag == "--op")
       a.options.op = value;
+    else if (flag == "--row")
+      a.options.row = value;
     else if (flag == "--device")
       a.device = value;
     else if (flag == "--threads")
@@ -54,61 +55,14 @@ Arguments parse(int argc, char** argv) {
   return a;
 }
 
-void print_table(const bench::Bench& b) {
-  std::printf("ceilings: %.1f GB/s copy, %.1f GFLOP/s f32 multiply-add\n",
-              b.ceilings().bytes_per_second * 1e-9, b.ceilings().flops_per_second * 1e-9);
-  std::printf("%-14s %-9s %-24s %-9s %-5s %12s %9s %9s %6s\n", "op", "direction", "row", "by", "dtype",
-              "time", "GB/s", "GFLOP/s", "%");
-  for (const bench::Result& r : b.results())
-    std::printf("%-14s %-9s %-24s %-9s %-5s %9.2f us %9.2f %9.2f %6.1f\n", r.op.c_str(), r.direction.c_str(),
-                r.row.c_str(), r.implementation.c_str(), name_of(r.dtype), r.seconds * 1e6,
-                r.cost.bytes / r.seconds * 1e-9, r.cost.flops / r.seconds * 1e-9, r.fraction * 100);
-}
-
-void print_json(const bench::Bench& b, const Arguments& a) {
-  JsonWriter w;
-  w.begin_object();
-  w.field("device", a.device);
-  w.field("threads", a.threads);
-  w.field("commit", build_info().commit);
-  w.field("copy_bytes_per_second", b.ceilings().bytes_per_second);
-  w.field("multiply_add_flops_per_second", b.ceilings().flops_per_second);
-  w.key("rows").begin_array();
-  for (const bench::Result& r : b.results()) {
-    w.begin_object();
-    w.field("op", r.op);
-    w.field("direction", r.direction);
-    w.field("case", r.row);
-    w.field("implementation", r.implementation);
-    w.field("dtype", name_of(r.dtype));
-    w.field("seconds", r.seconds);
-    w.field("flops", r.cost.flops);
-    w.field("bytes", r.cost.bytes);
-    w.field("fraction_of_ceiling", r.fraction);
-    w.end_object();
-  }
-  w.end_array();
-  w.end_object();
-  std::printf("%s\n", w.take().c_str());
-}
-
 }  // namespace
 
 int main(int argc, char** argv) try {
   const Arguments a = parse(argc, argv);
   Runtime::current().set_threads(a.threads);
   bench::Bench b(Device::parse(a.device).context(), a.options);
-  bench::add_elementwise_rows(b);
-  bench::add_loss_rows(b);
-  bench::add_matmul_rows(b);
-  bench::add_optim_rows(b);
-  bench::add_primitive_rows(b);
-  bench::add_reduce_rows(b);
-  bench::add_softmax_rows(b);
-  if (a.json)
-    print_json(b, a);
-  else
-    print_table(b);
+  bench::add_all_rows(b);
+  std::fputs((a.json ? bench::to_json(b) + "\n" : bench::to_table(b)).c_str(), stdout);
   return 0;
 } catch (const gpunn::Error& e) {
   std::fprintf(stderr, "ops_bench: %s\n", e.what());

@@ -28,7 +28,7 @@ LISTS = {
     "kernels/CMakeLists.txt": ("gpunn_op({op})",),
     "tests/support/all_cases.cpp": ("void add_{op}_cases(Suite& suite);", "  add_{op}_cases(suite);"),
     "benchmarks/op_bench.h": ("void add_{op}_rows(Bench& bench);",),
-    "benchmarks/ops_bench.cpp": ("  bench::add_{op}_rows(b);",),
+    "benchmarks/all_rows.cpp": ("  add_{op}_rows(bench);",),
 }
 RESERVED = {"common", "ptx", "op", "new", "delete", "switch", "operator", "template", "class", "struct"}
 

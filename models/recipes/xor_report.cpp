@@ -149,7 +149,8 @@ void add_system(HtmlReport& report, XorSummary& summary, Device device) {
               ", worst " + short_number(summary.worst_mse) + ").");
   if (summary.shown.empty()) return;
   XorRun& run = summary.shown[0];
-  report.text("Shown: seed " + std::to_string(run.seed) + ", mean squared error " + short_number(run.mse) + ".");
+  report.text("Shown: seed " + std::to_string(run.seed) + ", mean squared error " + short_number(run.mse) +
+              ".");
   std::vector<std::vector<std::string>> rows;
   for (const XorSnapshot& s : run.snapshots) {
     rows.push_back({std::to_string(s.epoch)});

@@ -2,6 +2,7 @@
 // faults can produce.
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,8 @@ TEST(CommandLineTest, HelpLeadsWithExamples) {
                                              {"recipes", "--help"},
                                              {"data", "--help"},
                                              {"info", "--help"},
-                                             {"parity", "--help"}}) {
+                                             {"parity", "--help"},
+                                             {"bench", "--help"}}) {
     const Outcome o = run(arguments);
     EXPECT_EQ(o.code, 0) << arguments[0];
     EXPECT_EQ(o.err, "") << arguments[0];
@@ -65,6 +67,7 @@ TEST(CommandLineTest, MistypesGetASuggestion) {
   expect_usage_error({"train", "xor", "--ephocs=3"}, "did you mean '--epochs'?");
   expect_usage_error({"data", "lst"}, "did you mean 'list'?");
   expect_usage_error({"parity", "--op", "sofmax"}, "did you mean 'softmax'?");
+  expect_usage_error({"bench", "sofmax"}, "did you mean 'softmax'?");
   expect_usage_error({"frobnicate"}, "no command is called 'frobnicate'");
 }
 
@@ -81,6 +84,9 @@ TEST(CommandLineTest, BadValuesAreUsageErrors) {
   expect_usage_error({"train", "xor", "--device", "tpu"}, "tpu");
   expect_usage_error({"recipes", "--color", "sometimes"}, "--color");
   expect_usage_error({"parity", "--dtype", "f33"}, "f33");
+  expect_usage_error({"bench", "--threads", "0"}, "--threads: expected a number from 1 to 1024, got '0'");
+  expect_usage_error({"bench", "--seconds", "soon"}, "--seconds");
+  expect_usage_error({"bench", "softmax", "--row", "no such row", "--device", "cpu"}, "no row of that name");
 }
 
 TEST(CommandLineTest, RecipesAsJson) {
@@ -159,6 +165,35 @@ TEST(CommandLineTest, ParityAsJson) {
     for (const char* key : {"implementation", "direction", "cases", "failed", "worst_error", "bound"})
       EXPECT_NE(row.find(key), nullptr) << key;
   }
+}
+
+TEST(CommandLineTest, BenchAsJson) {
+  const Outcome o =
+      run({"bench", "softmax", "--row", "64x10", "--device", "cpu", "--seconds", "0.001", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  EXPECT_EQ(json.at("device").as_string(), "cpu");
+  EXPECT_EQ(json.at("threads").as_int(), 1);
+  EXPECT_GT(json.at("copy_bytes_per_second").as_number(), 0);
+  std::set<std::string> seen;
+  for (const JsonValue& row : json.at("rows").as_array()) {
+    EXPECT_EQ(row.at("op").as_string(), "softmax");
+    EXPECT_EQ(row.at("case").as_string(), "64x10");
+    seen.insert(row.at("direction").as_string() + " " + row.at("implementation").as_string());
+    EXPECT_GT(row.at("seconds").as_number(), 0);
+    EXPECT_LE(row.at("seconds_low").as_number(), row.at("seconds").as_number());
+    EXPECT_GE(row.at("seconds_high").as_number(), row.at("seconds").as_number());
+    for (const char* key : {"dtype", "flops", "bytes", "fraction_of_ceiling"})
+      EXPECT_NE(row.find(key), nullptr) << key;
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"forward cpu", "forward ref", "backward cpu", "backward ref"}));
+}
+
+TEST(CommandLineTest, BenchAsATable) {
+  const Outcome o = run({"bench", "softmax", "--row", "64x10", "--device", "cpu", "--seconds", "0.001"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "GB/s copy"));
+  EXPECT_TRUE(contains(o.out, "64x10"));
 }
 
 TEST(CommandLineTest, ParityWritesAPage) {

@@ -43,6 +43,7 @@ int run_recipes(Words arguments);
 int run_data(Words arguments);
 int run_info(Words arguments);
 int run_parity(Words arguments);
+int run_bench(Words arguments);
 
 /// Options that every command takes.
 struct Common {

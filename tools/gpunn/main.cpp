@@ -23,6 +23,7 @@ constexpr Command kCommands[] = {
     {"data", "say which data sets were found where", run_data},
     {"info", "version, build, devices and libraries", run_info},
     {"parity", "compare every op on a device with its reference", run_parity},
+    {"bench", "time every implementation of an op beside this machine's ceilings", run_bench},
 };
 
 std::string overview() {
@@ -32,7 +33,8 @@ std::string overview() {
       "  gpunn train fashion-mlp            train on the best device there is\n"
       "  gpunn train xor --device cpu       choose the device\n"
       "  gpunn recipes                      what can be trained\n"
-      "  gpunn parity --device cuda:0       does this GPU compute what it should?\n\n"
+      "  gpunn parity --device cuda:0       does this GPU compute what it should?\n"
+      "  gpunn bench softmax                how fast is it, and how fast could it be?\n\n"
       "Usage: gpunn COMMAND [options]\n\nCommands:\n";
   for (const Command& command : kCommands) {
     std::string name = command.name;

@@ -1,0 +1,15 @@
+#include "benchmarks/op_bench.h"
+
+namespace gpunn::bench {
+
+void add_all_rows(Bench& bench) {
+  add_elementwise_rows(bench);
+  add_loss_rows(bench);
+  add_matmul_rows(bench);
+  add_optim_rows(bench);
+  add_primitive_rows(bench);
+  add_reduce_rows(bench);
+  add_softmax_rows(bench);
+}
+
+}  // namespace gpunn::bench

@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""tools/gpu_check.sh with a stand-in for gpunn: what it runs, what it writes, and what it says of failures."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+GPUNN = """#!/bin/sh
+echo "$@" >> "$CALLS"
+case "$1" in
+  info) echo '{"build":{"commit":"abc"},"devices":[{"device":"cpu","name":"CPU","problem":""},
+        {"device":"cuda:0","name":"Some GPU (80 GB)","problem":"PROBLEM"}]}' ;;
+  parity) echo '{"failed":0}'; exit PARITY ;;
+  *) echo '{"rows":[]}' ;;
+esac
+"""
+
+
+class GpuCheckTest(unittest.TestCase):
+    def run_check(self, *options, problem="", parity=0):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            tool = root / "build/bin/gpunn"
+            tool.parent.mkdir(parents=True)
+            tool.write_text(GPUNN.replace("PROBLEM", problem).replace("PARITY", str(parity)))
+            tool.chmod(0o755)
+            calls, out = root / "calls", root / "out"
+            done = subprocess.run(
+                [ROOT / "tools/gpu_check.sh", "--build", root / "build", "--out", out, "--peer", "false", *options],
+                capture_output=True, text=True, env={**os.environ, "CALLS": str(calls), "PATH": "/usr/bin:/bin"})
+            files = {p.name: p.read_text() for p in out.glob("*")} if out.exists() else {}
+            return done, calls.read_text() if calls.exists() else "", files
+
+    def test_a_quick_run_writes_results_and_a_summary(self):
+        done, calls, files = self.run_check("--quick")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual([line.split()[0] for line in calls.splitlines()], ["info", "parity", "bench", "train"])
+        self.assertIn("parity --device cuda:0 --json", calls)
+        self.assertEqual(json.loads(files["parity.json"]), {"failed": 0})
+        self.assertEqual(json.loads(files["bench.json"]), {"rows": []})
+        summary = files["README.md"]
+        self.assertTrue(summary.startswith("# some-gpu-80-gb\n"), summary)
+        self.assertIn("| parity | passed |", summary)
+        self.assertIn("compute-sanitizer | not on this machine", summary)
+        self.assertIn(summary, done.stdout)
+
+    def test_a_failing_step_is_told_and_the_rest_still_runs(self):
+        done, calls, files = self.run_check("--quick", parity=6)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("| parity | FAILED (6) |", files["README.md"])
+        self.assertIn("| recipe fashion-mlp | passed |", files["README.md"])
+        self.assertIn("bench", calls)
+
+    def test_without_a_gpu_nothing_is_written(self):
+        done, calls, files = self.run_check(problem="no driver")
+        self.assertEqual(done.returncode, 4)
+        self.assertIn("no usable cuda:0", done.stderr)
+        self.assertEqual((calls.split(), files), (["info", "--json"], {}))
+
+    def test_bad_options(self):
+        for options in (["--bulid", "x"], ["--build"], ["--build", "/nonexistent"]):
+            done, _, _ = self.run_check(*options)
+            self.assertIn(done.returncode, (1, 2), options)
+            self.assertIn("gpu_check.sh:", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,67 @@
+// gpunn bench: the op benchmarks, on this machine.
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
+#include "arguments.h"
+#include "benchmarks/op_bench.h"
+#include "gpunn/core/runtime.h"
+#include "gpunn/io/json_writer.h"
+
+namespace gpunn::tool {
+
+namespace {
+
+double number(const char* flag, const std::string& text, double least, double most) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(value >= least && value <= most))
+    throw UsageError(std::string(flag) + ": expected a number from " + json_number(least) + " to " +
+                     json_number(most) + ", got '" + text + "'");
+  return value;
+}
+
+// A word that selects nothing would otherwise look like a table without rows.
+void check_op(const std::string& op, DeviceContext& context) {
+  bench::Bench names(context, {.names_only = true});
+  bench::add_all_rows(names);
+  if (op.empty() || names.known_ops().contains(op)) return;
+  const std::vector<std::string> known(names.known_ops().begin(), names.known_ops().end());
+  const std::string near = nearest_name(op, known);
+  throw UsageError("no op with benchmark rows is called '" + op + "'" +
+                   (near.empty() ? "" : ", did you mean '" + near + "'?"));
+}
+
+}  // namespace
+
+int run_bench(Words words) {
+  Common common;
+  bench::Options options;
+  std::string device_text = "best", threads = "1", seconds = "0.2";
+  Arguments arguments(
+      "bench [OP] [options]",
+      "Times every implementation of an op, or of all, beside what the machine can do at most.",
+      {"gpunn bench softmax", "gpunn bench matmul --device cpu --threads 2",
+       "gpunn bench --json > bench.json"});
+  arguments.positional("OP", options.op, "op; all of them when left out");
+  arguments.option("--row", options.row, "NAME", "this row only");
+  arguments.option("--device", device_text, "D", "cpu, cuda, cuda:N or best [best]");
+  arguments.option("--threads", threads, "N", "CPU threads [1]");
+  arguments.option("--seconds", seconds, "S", "time for each row and implementation [0.2]");
+  arguments.common(common);
+  if (!arguments.parse(words)) return kOk;
+
+  options.seconds_per_row = number("--seconds", seconds, 0.001, 60);
+  Runtime::current().set_threads(static_cast<int>(number("--threads", threads, 1, 1024)));
+  DeviceContext& context = open_device(device_text).context();
+  check_op(options.op, context);
+  bench::Bench bench(context, options);
+  bench::add_all_rows(bench);
+  if (bench.results().empty()) throw UsageError("--row: no row of that name");
+  std::string text = common.json ? bench::to_json(bench) : bench::to_table(bench);
+  if (!common.json) text.pop_back();
+  print_line(text);
+  return kOk;
+}
+
+}  // namespace gpunn::tool

@@ -37,6 +37,7 @@ struct Options {
   std::string op{};              // empty: all
   std::string row{};             // empty: all
   double seconds_per_row = 0.2;  // per implementation
+  bool best_only = false;        // the implementation that a call would run, no others
   bool names_only = false;       // time nothing, only learn which ops have rows
 };
 
@@ -67,6 +68,7 @@ class Bench {
       candidates.push_back({entry.name, [this, &entry, &copies, workspace](int i) {
                               entry.run(copies[static_cast<std::size_t>(i) % copies.size()], exec(workspace));
                             }});
+      if (options_.best_only) break;
     }
     time(list.op, list.direction, name, problem.dtype, cost(problem), candidates);
   }

@@ -8,9 +8,10 @@ GPUNN is the gpunn program of a release build. Each round times an op in gpunn a
 both meet the same moment of the machine; medians over the rounds are compared. A backward row is PyTorch's backward
 function alone where it can be called (softmax, activations, losses), as in gpunn. Prints a table, or the rows as
 `gpunn bench --json` does ("implementation": "pytorch-MODE"), with "ratio" = PyTorch's time / ours, ours being the
-first implementation of the row. Rows without a counterpart are counted, not hidden.
+implementation that a call would run. Rows without a counterpart are counted, not hidden.
 """
 import argparse
+import functools
 import json
 import math
 import os
@@ -151,37 +152,35 @@ def seconds_of(torch, build, device, mode, seconds_per_row):
         return statistics.quantiles([batch(count) for _ in range(TURNS)], n=4)
 
 
-def gpunn_rows(binary, op, options):
-    device = options.device + (":0" if options.device == "cuda" else "")
-    command = [binary, "bench", *([op] if op else []), "--device", device, "--threads", str(options.threads),
-               "--seconds", str(options.seconds), "--json"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def first_implementations(run):
-    rows = {}
-    for row in run["rows"]:
-        rows.setdefault((row["op"], row["direction"], row["case"]), row)
-    return rows
+def bench(binary, *arguments):
+    done = subprocess.run([binary, "bench", *arguments, "--json"], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
 
 
 def measure(torch, options):
-    """[(our row, PyTorch's [low, median, high])] with the medians over the rounds, and the rows left out."""
-    everything = first_implementations(gpunn_rows(options.gpunn, None, argparse.Namespace(**{
-        **vars(options), "seconds": 0.001})))
-    known = {k: ROWS[k[:2]] for k in everything if k[:2] in ROWS and everything[k]["dtype"] == "f32"
-             and (not options.ops or k[0] in options.ops)}
-    ours, theirs = {k: [] for k in known}, {k: [] for k in known}
+    """[(our row, PyTorch's [low, median, high])], medians over the rounds, and the rows without a counterpart."""
+    known_ops = {op for op, _ in ROWS}
+    ops = [op for op in bench(options.gpunn, "--list") if not options.ops or op in options.ops]
+    common = ["--device", options.device + (":0" if options.device == "cuda" else ""), "--best",
+              "--threads", str(options.threads), "--seconds", str(options.seconds)]
+    ours, theirs, left_out = {}, {}, {op for op in ops if op not in known_ops}
     for _ in range(options.rounds):
-        for op in sorted({k[0] for k in known}):
-            rows = first_implementations(gpunn_rows(options.gpunn, op, options))
-            for k in (k for k in known if k[0] == op):
-                ours[k].append(rows[k])
-                build = lambda k=k: known[k](torch, k[2], options.device)
-                theirs[k].append(seconds_of(torch, build, options.device, options.mode, options.seconds))
-    median = lambda rounds, of: sorted(rounds, key=of)[len(rounds) // 2]
-    result = [(median(ours[k], lambda r: r["seconds"]), median(theirs[k], lambda t: t[1])) for k in known]
-    return result, sorted({" ".join(k[:2]) for k in everything if k[:2] not in ROWS})
+        for op in (op for op in ops if op in known_ops):
+            for row in bench(options.gpunn, op, *common)["rows"]:
+                if (op, row["direction"]) not in ROWS or row["dtype"] != "f32":
+                    left_out.add(f"{op} {row['direction']} {row['dtype']}")
+                    continue
+                key = (op, row["direction"], row["case"])
+                build = functools.partial(ROWS[key[:2]], torch, row["case"], options.device)
+                ours.setdefault(key, []).append(row)
+                theirs.setdefault(key, []).append(
+                    seconds_of(torch, build, options.device, options.mode, options.seconds))
+
+    def median(rounds, of):
+        return sorted(rounds, key=of)[len(rounds) // 2]
+
+    rows = [(median(ours[key], lambda r: r["seconds"]), median(theirs[key], lambda t: t[1])) for key in ours]
+    return rows, sorted(left_out)
 
 
 def blas_name():

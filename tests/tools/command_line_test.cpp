@@ -189,6 +189,24 @@ TEST(CommandLineTest, BenchAsJson) {
   EXPECT_EQ(seen, (std::set<std::string>{"forward cpu", "forward ref", "backward cpu", "backward ref"}));
 }
 
+TEST(CommandLineTest, BenchListsItsOps) {
+  const Outcome o = run({"bench", "--list", "--device", "cpu"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "softmax\n"));
+  const JsonValue json = JsonValue::parse(run({"bench", "--list", "--json"}).out, "stdout");
+  EXPECT_GT(json.as_array().size(), 5u);
+}
+
+TEST(CommandLineTest, BenchOfTheBestAlone) {
+  const Outcome o = run(
+      {"bench", "softmax", "--row", "64x10", "--device", "cpu", "--seconds", "0.001", "--best", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  ASSERT_EQ(json.at("rows").as_array().size(), 2u);
+  for (const JsonValue& row : json.at("rows").as_array())
+    EXPECT_EQ(row.at("implementation").as_string(), "cpu");
+}
+
 TEST(CommandLineTest, BenchAsATable) {
   const Outcome o = run({"bench", "softmax", "--row", "64x10", "--device", "cpu", "--seconds", "0.001"});
   ASSERT_EQ(o.code, 0) << o.err;

@@ -21,15 +21,29 @@ double number(const char* flag, const std::string& text, double least, double mo
   return value;
 }
 
-// A word that selects nothing would otherwise look like a table without rows.
-void check_op(const std::string& op, DeviceContext& context) {
+std::vector<std::string> ops_with_rows(DeviceContext& context) {
   bench::Bench names(context, {.names_only = true});
   bench::add_all_rows(names);
-  if (op.empty() || names.known_ops().contains(op)) return;
-  const std::vector<std::string> known(names.known_ops().begin(), names.known_ops().end());
+  return {names.known_ops().begin(), names.known_ops().end()};
+}
+
+// A word that selects nothing would otherwise look like a table without rows.
+void check_op(const std::string& op, const std::vector<std::string>& known) {
+  if (op.empty() || std::find(known.begin(), known.end(), op) != known.end()) return;
   const std::string near = nearest_name(op, known);
   throw UsageError("no op with benchmark rows is called '" + op + "'" +
                    (near.empty() ? "" : ", did you mean '" + near + "'?"));
+}
+
+void print_ops(const std::vector<std::string>& ops, bool as_json) {
+  JsonWriter json;
+  json.begin_array();
+  for (const std::string& op : ops) {
+    if (!as_json) print_line(op);
+    json.value(op);
+  }
+  json.end_array();
+  if (as_json) print_line(json.take());
 }
 
 }  // namespace
@@ -38,12 +52,15 @@ int run_bench(Words words) {
   Common common;
   bench::Options options;
   std::string device_text = "best", threads = "1", seconds = "0.2";
+  bool list = false;
   Arguments arguments(
       "bench [OP] [options]",
       "Times every implementation of an op, or of all, beside what the machine can do at most.",
       {"gpunn bench softmax", "gpunn bench matmul --device cpu --threads 2",
        "gpunn bench --json > bench.json"});
   arguments.positional("OP", options.op, "op; all of them when left out");
+  arguments.flag("--list", list, "only list the ops that have rows");
+  arguments.flag("--best", options.best_only, "only the implementation that a call would run");
   arguments.option("--row", options.row, "NAME", "this row only");
   arguments.option("--device", device_text, "D", "cpu, cuda, cuda:N or best [best]");
   arguments.option("--threads", threads, "N", "CPU threads [1]");
@@ -54,7 +71,12 @@ int run_bench(Words words) {
   options.seconds_per_row = number("--seconds", seconds, 0.001, 60);
   Runtime::current().set_threads(static_cast<int>(number("--threads", threads, 1, 1024)));
   DeviceContext& context = open_device(device_text).context();
-  check_op(options.op, context);
+  const std::vector<std::string> known = ops_with_rows(context);
+  check_op(options.op, known);
+  if (list) {
+    print_ops(known, common.json);
+    return kOk;
+  }
   bench::Bench bench(context, options);
   bench::add_all_rows(bench);
   if (bench.results().empty()) throw UsageError("--row: no row of that name");

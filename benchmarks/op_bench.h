@@ -97,6 +97,7 @@ class Bench {
 void add_elementwise_rows(Bench& bench);
 void add_loss_rows(Bench& bench);
 void add_matmul_rows(Bench& bench);
+void add_movement_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);

@@ -101,6 +101,7 @@ int main(int argc, char** argv) try {
   bench::add_elementwise_rows(b);
   bench::add_loss_rows(b);
   bench::add_matmul_rows(b);
+  bench::add_movement_rows(b);
   bench::add_optim_rows(b);
   bench::add_primitive_rows(b);
   bench::add_reduce_rows(b);

@@ -5,6 +5,7 @@
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
+#include "gpunn/kernels/movement/movement_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
@@ -65,6 +66,19 @@ void add_reduce(std::vector<OpInfo>& table) {
   table.push_back({"sum_to", "reduce", {}, "sum"});
 }
 
+void add_movement(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "movement", std::move(lists)});
+  };
+  for (const char* name : {"cat", "stack"}) add(name, {describe(kCat)});
+  for (const char* name : {"split", "chunk", "unbind"})
+    table.push_back({name, "movement", {}, "views, whose gradient is cat"});
+  table.push_back({"slice", "movement", {}, "a view, whose gradient is a strided copy"});
+  table.push_back({"movedim", "movement", {}, "permute"});
+  for (const char* name : {"pad", "flip", "roll"}) add(name, {describe(kRemap), describe(kRemapBackward)});
+  for (const char* name : {"repeat", "tile", "repeat_interleave"}) add(name, {describe(kRemap)});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -72,6 +86,7 @@ std::vector<OpInfo> op_table() {
   add_primitives(table);
   add_elementwise(table);
   add_reduce(table);
+  add_movement(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};

@@ -99,6 +99,7 @@ int main(int argc, char** argv) try {
   Runtime::current().set_threads(a.threads);
   bench::Bench b(Device::parse(a.device).context(), a.options);
   bench::add_elementwise_rows(b);
+  bench::add_indexing_rows(b);
   bench::add_loss_rows(b);
   bench::add_matmul_rows(b);
   bench::add_movement_rows(b);

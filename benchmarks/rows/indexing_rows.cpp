@@ -45,16 +45,13 @@ ScatterProblem scatter(std::int64_t rows, std::int64_t extent, std::int64_t n) {
   return p;
 }
 
-} // namespace
+}  // namespace
 
-void add_indexing_rows(Bench &bench) {
+void add_indexing_rows(Bench& bench) {
   constexpr std::int64_t kEntries = 50257, kWidth = 768, kTokens = 8192;
-  bench.row(kSelectRows, "8192 of 50257x768",
-            rows<SelectRowsProblem>(kEntries, kWidth, kTokens), kEntries);
-  bench.row(kAddRows, "8192 of 50257x768",
-            rows<AddRowsProblem>(kEntries, kWidth, kTokens), kEntries);
-  bench.row(kAddRows, "8192 of 2x768",
-            rows<AddRowsProblem>(2, kWidth, kTokens));
+  bench.row(kSelectRows, "8192 of 50257x768", rows<SelectRowsProblem>(kEntries, kWidth, kTokens), kEntries);
+  bench.row(kAddRows, "8192 of 50257x768", rows<AddRowsProblem>(kEntries, kWidth, kTokens), kEntries);
+  bench.row(kAddRows, "8192 of 2x768", rows<AddRowsProblem>(2, kWidth, kTokens));
   bench.row(kGather, "2048x1024 of 1024", gather(2048, 1024, 1024), 1024);
   bench.row(kScatter, "2048x1024 of 1024", scatter(2048, 1024, 1024), 1024);
   bench.row(kScatterAdd, "2048x1024 of 1024", scatter(2048, 1024, 1024), 1024);
@@ -82,4 +79,4 @@ void add_indexing_rows(Bench &bench) {
   bench.row(kIndexCheck, "8192", check, kEntries);
 }
 
-} // namespace gpunn::bench
+}  // namespace gpunn::bench

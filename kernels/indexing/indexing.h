@@ -49,43 +49,38 @@
 namespace gpunn {
 
 struct IndexOptions {
-  bool check_indices = true; // on a GPU; see above
+  bool check_indices = true;  // on a GPU; see above
 };
 
-GPUNN_API Tensor gather(const Tensor &x, int dim, const Tensor &index,
-                        const IndexOptions &options = {});
-GPUNN_API Tensor scatter(const Tensor &x, int dim, const Tensor &index,
-                         const Tensor &src, const IndexOptions &options = {});
-GPUNN_API Tensor scatter_add(const Tensor &x, int dim, const Tensor &index,
-                             const Tensor &src,
-                             const IndexOptions &options = {});
+GPUNN_API Tensor gather(const Tensor& x, int dim, const Tensor& index, const IndexOptions& options = {});
+GPUNN_API Tensor scatter(const Tensor& x, int dim, const Tensor& index, const Tensor& src,
+                         const IndexOptions& options = {});
+GPUNN_API Tensor scatter_add(const Tensor& x, int dim, const Tensor& index, const Tensor& src,
+                             const IndexOptions& options = {});
 /// gather along `dim`, x and index broadcasting in the other dimensions.
-GPUNN_API Tensor take_along_dim(const Tensor &x, const Tensor &index, int dim,
-                                const IndexOptions &options = {});
+GPUNN_API Tensor take_along_dim(const Tensor& x, const Tensor& index, int dim,
+                                const IndexOptions& options = {});
 
-GPUNN_API Tensor index_select(const Tensor &x, int dim, const Tensor &index,
-                              const IndexOptions &options = {});
+GPUNN_API Tensor index_select(const Tensor& x, int dim, const Tensor& index,
+                              const IndexOptions& options = {});
 /// src has x's shape with index's extent along `dim`.
-GPUNN_API Tensor index_add(const Tensor &x, int dim, const Tensor &index,
-                           const Tensor &src, const IndexOptions &options = {});
+GPUNN_API Tensor index_add(const Tensor& x, int dim, const Tensor& index, const Tensor& src,
+                           const IndexOptions& options = {});
 
 struct EmbeddingOptions {
-  std::optional<std::int64_t>
-      padding_idx{}; // this row gets no gradient; negative: from the end
-  bool check_indices = true; // on a GPU; see above
+  std::optional<std::int64_t> padding_idx{};  // this row gets no gradient; negative: from the end
+  bool check_indices = true;                  // on a GPU; see above
 };
 /// Rows of `weight` [V, D] by `index` [*]: [*, D].
-GPUNN_API Tensor embedding(const Tensor &weight, const Tensor &index,
-                           const EmbeddingOptions &options = {});
+GPUNN_API Tensor embedding(const Tensor& weight, const Tensor& index, const EmbeddingOptions& options = {});
 
-GPUNN_API Tensor masked_fill(const Tensor &x, const Tensor &mask, double value);
+GPUNN_API Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 /// Waits for the device: the size of the result is the number of true elements.
-GPUNN_API Tensor masked_select(const Tensor &x, const Tensor &mask);
+GPUNN_API Tensor masked_select(const Tensor& x, const Tensor& mask);
 /// Classes 0 .. num_classes - 1 of `index` [*] as [*, num_classes]. -1: one
 /// more than the largest index, for which the call waits. PyTorch's result is
 /// i64; any other dtype may be asked for.
-GPUNN_API Tensor one_hot(const Tensor &index, std::int64_t num_classes = -1,
-                         DType dtype = DType::i64,
-                         const IndexOptions &options = {});
+GPUNN_API Tensor one_hot(const Tensor& index, std::int64_t num_classes = -1, DType dtype = DType::i64,
+                         const IndexOptions& options = {});
 
-} // namespace gpunn
+}  // namespace gpunn

@@ -122,23 +122,34 @@ void add_rows_cpu(const AddRowsProblem& p, const Exec& exec) {
 
 void gather_cpu(const GatherProblem& p, const Exec& exec) {
   const std::uint64_t bits = outside_bits(p.dtype);
-  const std::int64_t stride = p.x_strides[p.rank - 1];
+  const std::int64_t stride = p.x_strides[p.rank - 1], extent = p.extent, step = p.step;
+  const std::int64_t* const index = p.index;
+  const std::int64_t* const owner = p.owner;
   for_element_size(size_of(p.dtype), [&]<class T>(T) {
-    const T* x = static_cast<const T*>(p.x);
-    T* y = static_cast<T*>(p.y);
-    parallel_for(*exec.pool, elements_of(p), kGrain, [&](std::int64_t begin, std::int64_t end) {
-      std::int64_t e = begin;
-      detail::walk<1>(p.rank, p.shape, {p.x_strides}, begin, end,
-                      [&](std::int64_t n, const std::int64_t(&at)[1]) {
-                        for (std::int64_t i = 0; i < n; ++i, ++e) {
-                          const std::int64_t from = at[0] + i * stride + p.index[e] * p.step;
-                          if (!inside(p.index[e], p.extent))
-                            y[e] = static_cast<T>(bits);
-                          else
-                            y[e] = p.owner && p.owner[from] != e ? T{} : x[from];
-                        }
-                      });
-    });
+    const T* const x = static_cast<const T*>(p.x);
+    T* const y = static_cast<T*>(p.y);
+    const T missing = static_cast<T>(bits);
+    parallel_for(
+        *exec.pool, elements_of(p), kGrain, [&, extent, step, stride](std::int64_t begin, std::int64_t end) {
+          std::int64_t e = begin;
+          detail::walk<1>(
+              p.rank, p.shape, {p.x_strides}, begin, end, [&](std::int64_t n, const std::int64_t(&at)[1]) {
+                const T* from = x + at[0];
+                const std::int64_t last = e + n;
+                if (owner) {
+                  for (; e < last; ++e, from += stride) {
+                    const std::int64_t i = index[e];
+                    const bool good = inside(i, extent);
+                    y[e] = !good ? missing : owner[from - x + i * step] == e ? from[i * step] : T{};
+                  }
+                } else {
+                  for (; e < last; ++e, from += stride) {
+                    const std::int64_t i = index[e];
+                    y[e] = inside(i, extent) ? from[i * step] : missing;
+                  }
+                }
+              });
+        });
   });
 }
 

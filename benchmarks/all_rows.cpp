@@ -4,8 +4,10 @@ namespace gpunn::bench {
 
 void add_all_rows(Bench& bench) {
   add_elementwise_rows(bench);
+  add_indexing_rows(bench);
   add_loss_rows(bench);
   add_matmul_rows(bench);
+  add_movement_rows(bench);
   add_optim_rows(bench);
   add_primitive_rows(bench);
   add_reduce_rows(bench);

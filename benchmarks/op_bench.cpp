@@ -30,13 +30,13 @@ std::size_t bytes_of(const Operand& o) { return static_cast<std::size_t>(o.eleme
 
 /// Values in [0.25, 1): fine for logarithms, quotients and probabilities, and sums do not cancel. Integers
 /// are small.
-void fill_random(void* data, DType dtype, std::int64_t n, std::uint64_t seed) {
+void fill_random(void* data, DType dtype, std::int64_t n, std::uint64_t seed, std::int64_t integers_below) {
   visit_dtype(dtype, [&]<class T>(T) {
     T* y = static_cast<T*>(data);
     for (std::int64_t i = 0; i < n; ++i) {
       const std::uint32_t bits = philox_at(seed, static_cast<std::uint64_t>(i / 4)).v[i % 4];
       if constexpr (std::is_integral_v<T>)
-        y[i] = static_cast<T>(bits & 1u);
+        y[i] = static_cast<T>(bits % static_cast<std::uint64_t>(integers_below));
       else
         y[i] = static_cast<T>(0.25f + 0.75f * philox_uniform(bits));
     }
@@ -134,7 +134,7 @@ int Bench::rotations(const std::vector<Operand>& operands) {
   return static_cast<int>(std::min<std::size_t>(64, kRotatedBytes / bytes + 1));
 }
 
-void Bench::fill(const std::vector<Operand>& operands) {
+void Bench::fill(const std::vector<Operand>& operands, std::int64_t integers_below) {
   const RawStream stream = context_.current_stream();
   for (const Operand& o : operands) {
     const std::size_t bytes = bytes_of(o);
@@ -143,11 +143,11 @@ void Bench::fill(const std::vector<Operand>& operands) {
     buffers_.emplace_back(data, bytes);
     *o.pointer = data;
     if (context_.is_cpu()) {
-      fill_random(data, o.dtype, o.elements, ++seed_);
+      fill_random(data, o.dtype, o.elements, ++seed_, integers_below);
       continue;
     }
     void* host = context_.pinned().allocate(bytes, stream);
-    fill_random(host, o.dtype, o.elements, ++seed_);
+    fill_random(host, o.dtype, o.elements, ++seed_, integers_below);
     context_.api().copy(data, host, bytes, CopyKind::host_to_device, stream);
     context_.api().synchronize_stream(stream);
     context_.pinned().deallocate(host, bytes, stream);

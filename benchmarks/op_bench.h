@@ -52,15 +52,16 @@ class Bench {
   Bench(DeviceContext& context, Options options);
 
   /// Times `problem` (null pointers; sizes and dtype set) with every implementation of `list` for this
-  /// device.
+  /// device. Integer operands are drawn from [0, integers_below).
   template <class P>
-  void row(const ImplementationList<P>& list, const std::string& name, P problem) {
+  void row(const ImplementationList<P>& list, const std::string& name, P problem,
+           std::int64_t integers_below = 2) {
     known_ops_.insert(list.op);
     if (options_.names_only || (!options_.op.empty() && options_.op != list.op)) return;
     if (!options_.row.empty() && options_.row != name) return;
     std::vector<P> copies(static_cast<std::size_t>(rotations(operands(problem))), problem);
     const Buffers buffers(*this);
-    for (P& copy : copies) fill(operands(copy));
+    for (P& copy : copies) fill(operands(copy), integers_below);
     std::vector<Candidate> candidates;
     for (const auto& entry : list.entries) {
       if (entry.device != context_.type() || (entry.accepts && entry.accepts(problem))) continue;
@@ -89,7 +90,7 @@ class Bench {
   };
 
   static int rotations(const std::vector<Operand>& operands);
-  void fill(const std::vector<Operand>& operands);
+  void fill(const std::vector<Operand>& operands, std::int64_t integers_below);
   void release();
   Exec exec(std::size_t workspace_bytes);
   void time(const char* op, const char* direction, const std::string& row, DType dtype, Cost cost,
@@ -108,8 +109,10 @@ class Bench {
 
 /// The rows of each op, in benchmarks/rows/.
 void add_elementwise_rows(Bench& bench);
+void add_indexing_rows(Bench& bench);
 void add_loss_rows(Bench& bench);
 void add_matmul_rows(Bench& bench);
+void add_movement_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);

@@ -3,8 +3,10 @@
 #include "gpunn/core/primitives_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
+#include "gpunn/kernels/indexing/indexing_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
+#include "gpunn/kernels/movement/movement_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
@@ -24,6 +26,7 @@ ListInfo binary(BinaryFunction f) { return describe(kBinary[static_cast<int>(f)]
 ListInfo reduction(ReduceFunction f) { return describe(kReduce[static_cast<int>(f)]); }
 
 constexpr const char* kIndices = "its result is indices";
+constexpr const char* kOnesOfIndices = "its input is indices";
 
 /// What Tensor itself needs: core holds these lists, and the table so that they are covered like any other.
 void add_primitives(std::vector<OpInfo>& table) {
@@ -65,6 +68,35 @@ void add_reduce(std::vector<OpInfo>& table) {
   table.push_back({"sum_to", "reduce", {}, "sum"});
 }
 
+void add_movement(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "movement", std::move(lists)});
+  };
+  for (const char* name : {"cat", "stack"}) add(name, {describe(kCat)});
+  for (const char* name : {"split", "chunk", "unbind"})
+    table.push_back({name, "movement", {}, "views, whose gradient is cat"});
+  table.push_back({"slice", "movement", {}, "a view, whose gradient is a strided copy"});
+  table.push_back({"movedim", "movement", {}, "permute"});
+  for (const char* name : {"pad", "flip", "roll"}) add(name, {describe(kRemap), describe(kRemapBackward)});
+  for (const char* name : {"repeat", "tile", "repeat_interleave"}) add(name, {describe(kRemap)});
+}
+
+void add_indexing(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "indexing", std::move(lists)});
+  };
+  const ListInfo check = describe(kIndexCheck);
+  add("gather", {describe(kGather), describe(kScatterAdd), check});
+  add("scatter", {describe(kScatter), describe(kGather), check});
+  add("scatter_add", {describe(kScatterAdd), describe(kGather), check});
+  table.push_back({"take_along_dim", "indexing", {}, "gather of what expand gives"});
+  for (const char* name : {"index_select", "index_add", "embedding"})
+    add(name, {describe(kSelectRows), describe(kAddRows), check});
+  add("masked_fill", {describe(kMaskedFill)});
+  add("masked_select", {describe(kMaskPositions), describe(kSelectRows), describe(kAddRows)});
+  table.push_back({"one_hot", "indexing", {describe(kOneHot), check}, "", kOnesOfIndices, kOnesOfIndices});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -72,6 +104,8 @@ std::vector<OpInfo> op_table() {
   add_primitives(table);
   add_elementwise(table);
   add_reduce(table);
+  add_movement(table);
+  add_indexing(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};

@@ -4,6 +4,8 @@
 namespace gpunn::parity {
 
 void add_elementwise_cases(Suite& suite);
+void add_indexing_cases(Suite& suite);
+void add_movement_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
@@ -15,6 +17,8 @@ void add_loss_cases(Suite& suite);
 Suite all_cases() {
   Suite suite;
   add_elementwise_cases(suite);
+  add_indexing_cases(suite);
+  add_movement_cases(suite);
   add_reduce_cases(suite);
   add_optim_cases(suite);
   add_primitives_cases(suite);

@@ -118,7 +118,14 @@ std::vector<OpInfo> op_table() {
   for (const char* name : {"mse_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"})
     table.push_back({name, "loss", {describe(kLossForward), describe(kLossBackward)}});
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
-  table.push_back({"sgd_step", "optim", {describe(kSgdStep)}, "", kUpdate, kUpdate});
+  std::vector<ListInfo> steps;
+  for (const auto& list : kUpdateStep) steps.push_back(describe(list));
+  table.push_back({"optimizer_step", "optim", std::move(steps), "", kUpdate, kUpdate});
+  const std::vector<ListInfo> norm{describe(kNormPartials), describe(kNormJoin)};
+  constexpr const char* kNorm = "a measure of gradients, outside the graph";
+  table.push_back({"total_norm", "optim", norm, "", kNorm, kNorm});
+  table.push_back({"clip_norm_", "optim", {norm[0], norm[1], describe(kRescale)}, "", kUpdate, kUpdate});
+  table.push_back({"clip_value_", "optim", {describe(kRescale)}, "", kUpdate, kUpdate});
   return table;
 }
 

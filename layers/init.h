@@ -33,6 +33,16 @@ GPUNN_API void he_normal(const Tensor& w);
 /// N(0, 1 / max(fan_in, fan_out)), so the standard deviation is 1 / sqrt(max).
 GPUNN_API void sqrt_max(const Tensor& w);
 
+/// N(mean, std²) restricted to [a, b] (PyTorch's trunc_normal_), by inverting the distribution function: one
+/// uniform number an element. Throws InvalidArgument for std <= 0, a >= b, and an interval so far out that
+/// double cannot tell its ends apart.
+GPUNN_API void trunc_normal(const Tensor& w, double mean = 0, double std = 1, double a = -2, double b = 2);
+/// gain * Q, Q's rows (or columns, whichever are fewer) orthonormal: the orthogonal factor of a matrix
+/// [w.size(0), the rest] of standard normals, R's diagonal positive. Saxe et al., "Exact solutions to the
+/// nonlinear dynamics of learning in deep linear neural networks", 2014. In double on one thread, of order
+/// rows * columns * min(rows, columns).
+GPUNN_API void orthogonal(const Tensor& w, double gain = 1);
+
 /// {fan_in, fan_out} of a weight.
 struct Fans {
   double in;

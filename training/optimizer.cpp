@@ -1,23 +1,45 @@
 #include "gpunn/training/optimizer.h"
 
-#include <charconv>
 #include <cmath>
 #include <set>
-#include <string>
-#include <string_view>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/core/op.h"
+#include "gpunn/training/detail/optimizer_group.h"
 
 namespace gpunn {
 
-Optimizer::Optimizer(std::vector<Tensor> parameters) : parameters_(std::move(parameters)) {
-  GPUNN_CHECK(!parameters_.empty(), "expected parameters to optimise, got none");
+using detail::OptimizerGroup;
+using detail::OptimizerState;
+
+/// Parameters that are updated together.
+struct Optimizer::Launch {
+  UpdateSettings settings;
+  std::int64_t step = 0;  // before this one
+  double mu_product = 1;
+  bool master = false;
+  Tensor values;  // StepValues on the device; kept from step to step, so that a captured launch finds it
+  std::vector<UpdateTensor> tensors;
+};
+
+Optimizer::Optimizer(const char* name, std::vector<OptimizerGroup> groups)
+    : name_(name), groups_(std::move(groups)) {
+  OpScope scope(name_);
   std::set<const TensorImpl*> seen;
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    GPUNN_CHECK(parameters_[i].defined(), "expected defined parameters, number ", i, " is not");
-    GPUNN_CHECK(seen.insert(&parameters_[i].impl()).second, "expected each parameter once, number ", i,
-                " came before");
+  for (const OptimizerGroup& group : groups_) {
+    GPUNN_CHECK(!group.params.empty(), "expected parameters to optimise, got none");
+    for (const Tensor& p : group.params) {
+      const std::size_t number = parameters_.size();
+      GPUNN_CHECK(p.defined(), "expected defined parameters, number ", number, " is not");
+      GPUNN_CHECK(is_floating(p.dtype()), "expected floating parameters, number ", number, " is of ",
+                  p.dtype());
+      GPUNN_CHECK(seen.insert(&p.impl()).second, "expected each parameter once, number ", number,
+                  " came before");
+      parameters_.push_back(p);
+    }
   }
+  GPUNN_CHECK(!parameters_.empty(), "expected parameters to optimise, got none");
+  states_.resize(parameters_.size());
 }
 
 Optimizer::~Optimizer() = default;
@@ -26,92 +48,165 @@ void Optimizer::zero_grad() {
   for (const Tensor& p : parameters_) p.zero_grad();
 }
 
-namespace {
-
-constexpr std::string_view kBufferKey = "momentum_buffer.";
-
-void check_rate(double lr) {
-  GPUNN_CHECK(std::isfinite(lr) && lr >= 0, "expected a learning rate of at least 0, got ", lr);
+void Optimizer::step() {
+  advance();
+  apply();
 }
 
-// Index behind "momentum_buffer.<i>", or -1.
-std::int64_t buffer_index(std::string_view key) {
-  if (key.substr(0, kBufferKey.size()) != kBufferKey) return -1;
-  key.remove_prefix(kBufferKey.size());
-  std::int64_t index = -1;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), index);
-  return error == std::errc() && end == key.data() + key.size() ? index : -1;
+// ---------------------------------------------------------------- settings that change
+
+std::size_t Optimizer::group_count() const noexcept { return groups_.size(); }
+
+const OptimizerGroup& Optimizer::group_at(std::size_t group) const {
+  OpScope scope(name_);
+  GPUNN_CHECK(group < groups_.size(), "expected a group below ", groups_.size(), ", got ", group);
+  return groups_[group];
+}
+
+double Optimizer::learning_rate(std::size_t group) const { return group_at(group).lr; }
+
+void Optimizer::set_learning_rate(double value) {
+  for (std::size_t g = 0; g < groups_.size(); ++g) set_learning_rate(g, value);
+}
+
+void Optimizer::set_learning_rate(std::size_t group, double value) {
+  group_at(group);
+  OpScope scope(name_);
+  GPUNN_CHECK(std::isfinite(value) && value >= 0, "expected lr >= 0, got ", value);
+  groups_[group].lr = value;
+}
+
+double Optimizer::initial_learning_rate(std::size_t group) {
+  group_at(group);
+  OptimizerGroup& g = groups_[group];
+  if (!g.initial_lr) g.initial_lr = g.lr;
+  return *g.initial_lr;
+}
+
+bool Optimizer::has_momentum(std::size_t group) const {
+  const UpdateSettings& s = group_at(group).settings;
+  const bool optional = s.rule == UpdateRule::sgd || s.rule == UpdateRule::rmsprop;
+  return s.rule != UpdateRule::adagrad && s.rule != UpdateRule::adadelta && (!optional || s.beta1 != 0);
+}
+
+double Optimizer::momentum(std::size_t group) const { return group_at(group).settings.beta1; }
+
+void Optimizer::set_momentum(std::size_t group, double value) {
+  const bool can = has_momentum(group);
+  OpScope scope(name_);
+  // 0 would take the state away.
+  GPUNN_CHECK(can && value > 0 && value < 1, "expected a rule with momentum and a value in (0, 1), got ",
+              value);
+  groups_[group].settings.beta1 = value;
+}
+
+// ---------------------------------------------------------------- a step
+
+namespace {
+
+/// The numbers of update number `step` (from 1); moves mu_product on.
+StepValues values_of(const OptimizerGroup& g, std::int64_t step, double& mu_product) {
+  const UpdateSettings& s = g.settings;
+  const auto t = static_cast<double>(step);
+  StepValues v;
+  v.rate = g.lr;
+  v.keep = 1 - g.lr * g.decoupled_decay;
+  if (s.rule == UpdateRule::adagrad) v.rate = g.lr / (1 + (t - 1) * g.lr_decay);
+  if (s.rule == UpdateRule::adam || s.rule == UpdateRule::nadam)
+    v.denominator = 1 / std::sqrt(1 - std::pow(s.beta2, t));
+  if (s.rule == UpdateRule::adam) v.rate = g.lr / (1 - std::pow(s.beta1, t));
+  if (s.rule == UpdateRule::nadam) {
+    const auto mu = [&](double at) { return s.beta1 * (1 - 0.5 * std::pow(0.96, at * g.momentum_decay)); };
+    mu_product *= mu(t);
+    v.grad_rate = g.lr * (1 - mu(t)) / (1 - mu_product);
+    v.rate = g.lr * mu(t + 1) / (1 - mu_product * mu(t + 1));
+  }
+  return v;
+}
+
+void check_gradient(const Tensor& param, const Tensor& grad, std::size_t number) {
+  check_same(param, "its parameter", grad, "grad");
+  GPUNN_CHECK(grad.shape() == param.shape(), "expected a grad of shape ", param.shape(), " for parameter ",
+              number, ", got ", grad.shape());
 }
 
 }  // namespace
 
-SGD::SGD(std::vector<Tensor> parameters, SgdOptions options)
-    : Optimizer(std::move(parameters)), options_(options) {
-  check_rate(options_.lr);
-  GPUNN_CHECK(std::isfinite(options_.momentum) && options_.momentum >= 0,
-              "expected a momentum of at least 0, got ", options_.momentum);
-  GPUNN_CHECK(std::isfinite(options_.weight_decay) && options_.weight_decay >= 0,
-              "expected a weight decay of at least 0, got ", options_.weight_decay);
-  GPUNN_CHECK(!options_.nesterov || (options_.momentum > 0 && options_.dampening == 0),
-              "expected momentum above 0 and no dampening with nesterov, got ", options_.momentum, " and ",
-              options_.dampening);
-  buffers_.resize(this->parameters().size());
-}
-
-void SGD::set_learning_rate(double value) {
-  check_rate(value);
-  options_.lr = value;
-}
-
-void SGD::step() {
-  const std::vector<Tensor>& params = parameters();
-  // Parameters whose momentum starts now are a launch of their own: their buffers are written without being
-  // read.
-  for (const bool first : {false, true}) {
-    entries_.clear();
-    for (std::size_t i = 0; i < params.size(); ++i) {
-      const bool starts = options_.momentum != 0 && !buffers_[i].defined();
-      if (starts != first) continue;
-      Tensor grad = params[i].grad();
-      if (!grad.defined()) continue;
-      Tensor buffer = starts ? empty_like(params[i]) : buffers_[i];
-      entries_.push_back({params[i], grad.contiguous(), buffer});
-    }
-    if (entries_.empty()) continue;
-    SgdOptions options = options_;
-    options.first_step = first;
-    sgd_step(entries_, options);
-    if (first)
-      for (std::size_t i = 0, e = 0; i < params.size(); ++i)
-        if (e < entries_.size() && entries_[e].param.is_same(params[i]))
-          buffers_[i] = entries_[e++].momentum_buffer;
+void Optimizer::start_state(const OptimizerGroup& group, const Tensor& param, OptimizerState& state) {
+  const bool master = detail::has_master(group, param);
+  if (master) state.master = param.detach().to(DType::f32);
+  const TensorOptions like{.dtype = master ? DType::f32 : param.dtype(), .device = param.device()};
+  for (int j = 0; j < kMaxStates; ++j) {
+    if (!state_name(group.settings, j)) continue;
+    const bool written = group.settings.rule == UpdateRule::sgd;  // by the first step, unread
+    state.states[j] =
+        written ? empty(param.shape(), like) : full(param.shape(), group.initial_accumulator_value, like);
   }
-  entries_.clear();  // lets go of the gradients
+  state.started = true;
 }
 
-StateDict SGD::state_dict() const {
-  StateDict out;
-  for (std::size_t i = 0; i < buffers_.size(); ++i)
-    if (buffers_[i].defined()) out.push_back({std::string(kBufferKey) + std::to_string(i), buffers_[i]});
-  return out;
+Optimizer::Launch& Optimizer::launch_for(const OptimizerGroup& group, const OptimizerState& state,
+                                         const Tensor& param, std::size_t first_of_group) {
+  const UpdateRule rule = group.settings.rule;
+  const bool first_step = rule == UpdateRule::sgd && !state.started && group.settings.beta1 != 0;
+  const bool master = detail::has_master(group, param);
+  const std::int64_t step = detail::counts_steps(rule) ? state.step : 0;
+  for (std::size_t i = first_of_group; i < launch_count_; ++i) {
+    Launch& l = launches_[i];
+    const Tensor& first = l.tensors.front().param;
+    if (l.step == step && l.mu_product == state.mu_product && l.settings.first_step == first_step &&
+        l.master == master && first.dtype() == param.dtype() && &first.context() == &param.context())
+      return l;
+  }
+  if (launch_count_ == launches_.size()) launches_.emplace_back();
+  Launch& l = launches_[launch_count_++];
+  l.settings = group.settings;
+  l.settings.first_step = first_step;
+  l.step = step;
+  l.mu_product = state.mu_product;
+  l.master = master;
+  l.tensors.clear();
+  if (!l.values.defined() || &l.values.context() != &param.context())
+    l.values = make_step_values(param.device());
+  double mu_product = state.mu_product;
+  write_step_values(values_of(group, step + 1, mu_product), l.values);
+  return l;
 }
 
-void SGD::load_state_dict(const StateDict& state) {
-  const std::vector<Tensor>& params = parameters();
-  std::vector<Tensor> loaded(params.size());
+void Optimizer::advance() {
+  OpScope scope(name_);
   NoGrad no_grad;
-  for (const NamedTensor& entry : state) {
-    const std::int64_t index = buffer_index(entry.first);
-    GPUNN_CHECK(index >= 0 && index < static_cast<std::int64_t>(params.size()),
-                "optimizer state: unexpected key ", entry.first);
-    const Tensor& param = params[static_cast<std::size_t>(index)];
-    GPUNN_CHECK(entry.second.shape() == param.shape(), "optimizer state: ", entry.first, " expected ",
-                param.shape(), ", got ", entry.second.shape());
-    Tensor buffer = empty_like(param.detach());
-    buffer.copy_(entry.second);
-    loaded[static_cast<std::size_t>(index)] = buffer;
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (const Tensor grad = parameters_[i].grad(); grad.defined()) check_gradient(parameters_[i], grad, i);
+  launch_count_ = 0;
+  std::size_t i = 0;
+  for (const OptimizerGroup& group : groups_) {
+    const std::size_t first_of_group = launch_count_;
+    for (const Tensor& param : group.params) {
+      OptimizerState& state = states_[i++];
+      Tensor grad = param.grad();
+      if (!grad.defined()) continue;
+      Launch& launch = launch_for(group, state, param, first_of_group);
+      if (!state.started) start_state(group, param, state);
+      UpdateTensor t{param, std::move(grad), {}, state.master};
+      for (int j = 0; j < kMaxStates; ++j) t.states[j] = state.states[j];
+      launch.tensors.push_back(std::move(t));
+      ++state.step;
+      if (group.settings.rule == UpdateRule::nadam) values_of(group, state.step, state.mu_product);
+    }
   }
-  buffers_ = std::move(loaded);
+}
+
+void Optimizer::apply() {
+  OpScope scope(name_);
+  NoGrad no_grad;
+  for (std::size_t i = 0; i < launch_count_; ++i) {
+    Launch& launch = launches_[i];
+    for (UpdateTensor& t : launch.tensors) t.grad = t.grad.contiguous();
+    optimizer_step(launch.tensors, launch.settings, launch.values);
+    launch.tensors.clear();  // lets go of the gradients
+  }
+  launch_count_ = 0;
 }
 
 }  // namespace gpunn

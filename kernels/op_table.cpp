@@ -65,6 +65,20 @@ void add_reduce(std::vector<OpInfo>& table) {
   table.push_back({"sum_to", "reduce", {}, "sum"});
 }
 
+void add_losses(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> loss{describe(kLossForward), describe(kLossBackward)};
+  const std::vector<ListInfo> pair{describe(kPairForward), describe(kPairBackward)};
+  std::vector<ListInfo> both = pair;
+  both.insert(both.end(), loss.begin(), loss.end());
+  for (const char* name :
+       {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
+        "binary_cross_entropy_with_logits", "kl_div", "hinge_embedding_loss", "margin_ranking_loss"})
+    table.push_back({name, "loss", loss});
+  for (const char* name : {"cosine_similarity", "pairwise_distance"}) table.push_back({name, "loss", pair});
+  for (const char* name : {"cosine_embedding_loss", "triplet_margin_loss"})
+    table.push_back({name, "loss", both});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -81,8 +95,10 @@ std::vector<OpInfo> op_table() {
       {"cross_entropy",
        "cross_entropy",
        {describe(kCrossEntropyForward), describe(kCrossEntropyBackward), describe(kCrossEntropyTargets)}});
-  for (const char* name : {"mse_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"})
-    table.push_back({name, "loss", {describe(kLossForward), describe(kLossBackward)}});
+  table.push_back({"nll_loss",
+                   "cross_entropy",
+                   {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
+  add_losses(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   table.push_back({"sgd_step", "optim", {describe(kSgdStep)}, "", kUpdate, kUpdate});
   return table;

@@ -98,6 +98,7 @@ int main(int argc, char** argv) try {
   const Arguments a = parse(argc, argv);
   Runtime::current().set_threads(a.threads);
   bench::Bench b(Device::parse(a.device).context(), a.options);
+  bench::add_ctc_rows(b);
   bench::add_elementwise_rows(b);
   bench::add_loss_rows(b);
   bench::add_matmul_rows(b);

@@ -2,6 +2,7 @@
 
 #include "gpunn/core/primitives_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
+#include "gpunn/kernels/ctc/ctc_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
@@ -77,6 +78,12 @@ void add_losses(std::vector<OpInfo>& table) {
   for (const char* name : {"cosine_similarity", "pairwise_distance"}) table.push_back({name, "loss", pair});
   for (const char* name : {"cosine_embedding_loss", "triplet_margin_loss"})
     table.push_back({name, "loss", both});
+  table.push_back({"ctc_loss",
+                   "ctc",
+                   {describe(kCtcForward), describe(kCtcBackward)},
+                   "",
+                   "",
+                   "its gradient is a recurrence of its own"});
 }
 
 }  // namespace

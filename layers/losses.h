@@ -6,6 +6,7 @@
 
 #include "gpunn/kernels/common/reduction.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy.h"
+#include "gpunn/kernels/ctc/ctc.h"
 #include "gpunn/kernels/loss/loss.h"
 #include "gpunn/layers/module.h"
 
@@ -235,6 +236,27 @@ class GPUNN_API TripletMarginLoss : public TripleLoss {
 
  private:
   TripletMarginOptions options_;
+};
+
+/// Connectionist temporal classification of log-probabilities [T, N, C]; see kernels/ctc.
+class GPUNN_API CTCLoss : public Module {
+ public:
+  explicit CTCLoss(CtcLossOptions options = {}) : options_(options) {}
+  using Module::forward;
+  using Module::operator();
+  Tensor forward(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
+                 const Tensor& target_lengths) {
+    return ctc_loss(log_probs, targets, input_lengths, target_lengths, options_);
+  }
+  Tensor operator()(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
+                    const Tensor& target_lengths) {
+    ModuleScope scope(*this);
+    return forward(log_probs, targets, input_lengths, target_lengths);
+  }
+  GPUNN_MEMBERS()
+
+ private:
+  CtcLossOptions options_;
 };
 
 }  // namespace gpunn

@@ -11,6 +11,7 @@ P mean_over(std::int64_t n, LossKind kind) {
   p.dtype = DType::f32;
   p.n = n;
   p.kind = kind;
+  p.parameter = 0.5;
   p.reduction = Reduction::mean;
   return p;
 }
@@ -23,6 +24,15 @@ P classes(std::int64_t rows, std::int64_t cols) {
   p.cols = cols;
   p.targets.ignore_index = -100;
   p.reduction = Reduction::mean;
+  return p;
+}
+
+template <class P>
+P pairs(std::int64_t rows, std::int64_t cols, PairKind kind) {
+  P p{};
+  p.dtype = DType::f32;
+  p.rows = rows, p.cols = cols, p.kind = kind;
+  p.p = 2, p.eps = 1e-6;
   return p;
 }
 
@@ -54,14 +64,24 @@ void add_loss_rows(Bench& bench) {
   nll_backward.ignore_index = -100, nll_backward.reduction = Reduction::mean;
   bench.row(kNllBackward, "4096x1000", nll_backward);
   constexpr std::int64_t kElements = 1 << 20;
-  for (const LossKind kind : {LossKind::mse, LossKind::bce, LossKind::bce_with_logits}) {
-    const std::string name = kind == LossKind::mse   ? "mse 1048576"
-                             : kind == LossKind::bce ? "bce 1048576"
-                                                     : "bce with logits 1048576";
-    bench.row(kLossForward, name, mean_over<LossProblem>(kElements, kind));
-    auto backward = mean_over<LossBackwardProblem>(kElements, kind);
+  constexpr struct {
+    LossKind kind;
+    const char* name;
+  } kKinds[] = {{LossKind::mse, "mse 1048576"},
+                {LossKind::smooth_l1, "smooth_l1 1048576"},
+                {LossKind::bce, "bce 1048576"},
+                {LossKind::bce_with_logits, "bce with logits 1048576"},
+                {LossKind::kl_div, "kl_div 1048576"}};
+  for (const auto& k : kKinds) {
+    bench.row(kLossForward, k.name, mean_over<LossProblem>(kElements, k.kind));
+    auto backward = mean_over<LossBackwardProblem>(kElements, k.kind);
     backward.want_dx = true;
-    bench.row(kLossBackward, name, backward);
+    bench.row(kLossBackward, k.name, backward);
+  }
+  for (const PairKind kind : {PairKind::cosine, PairKind::distance}) {
+    const std::string name = kind == PairKind::cosine ? "cosine 4096x256" : "distance 4096x256";
+    bench.row(kPairForward, name, pairs<PairProblem>(4096, 256, kind));
+    bench.row(kPairBackward, name, pairs<PairBackwardProblem>(4096, 256, kind));
   }
 }
 

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "gpunn/core/autograd.h"
 #include "gpunn/core/error.h"
+#include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/softmax/softmax.h"
 #include "tests/support/devices.h"
 
@@ -64,6 +66,16 @@ TEST_P(LossModules, WeightsAreBuffers) {
   EXPECT_EQ(bce.state_dict()[0].first, "pos_weight");
   const Tensor y = on_device({1, 0, 0, 1}, {2, 2});
   EXPECT_EQ(bce(x, y).item(), binary_cross_entropy_with_logits(x, y, Reduction::mean, {}, weight).item());
+}
+
+TEST_P(LossModules, CtcTakesFourTensors) {
+  const Tensor x = log_softmax(on_device({1, 2, 3, 0, -1, 1}, {2, 1, 3}), 2);
+  const auto i64 = [&](std::int64_t v) {
+    return Tensor::from(std::vector<std::int64_t>{v}, {1}, {.device = device()});
+  };
+  const CtcLossOptions options{.blank = 2, .reduction = Reduction::sum};
+  EXPECT_EQ(CTCLoss(options)(x, i64(1), i64(2), i64(1)).item(),
+            ctc_loss(x, i64(1), i64(2), i64(1), options).item());
 }
 
 TEST(LossModulesCpu, ErrorsNameTheOp) {

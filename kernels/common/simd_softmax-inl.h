@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "gpunn/kernels/common/simd_rows-inl.h"
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -37,6 +38,26 @@ HWY_INLINE V ExpNonPositive(D d, V x) {
                          hn::Set(d, 0x1.555916p-5f), hn::Set(d, 0x1.123fc6p-7f), hn::Set(d, 0x1.6a1a6ep-10f));
   const V y = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
   return hn::IfThenZeroElse(vanishes, hn::Mul(y, PowerOfTwo(d, n)));
+}
+
+/// Elements of a result that no cache keeps until it is used. Stores around the cache then save reading each
+/// line before it is overwritten, a third of the traffic of most passes.
+constexpr std::int64_t kPastCacheElements = std::int64_t{1} << 21;
+
+/// out[i] = f(i, n - i) for vectors of a row of n; f is also asked for parts. After `past_cache` rows the
+/// caller runs hwy::FlushStream() before it hands the result over.
+template <class D, class F>
+HWY_INLINE void StoreRow(D d, float* out, std::int64_t n, bool past_cache, F f) {
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  if (past_cache) {
+    const auto beyond =
+        static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(float)) % lanes;
+    i = std::min(n, (lanes - beyond) % lanes);
+    if (i > 0) StorePart(d, f(std::int64_t{0}, i), out, i);
+    for (; i + lanes <= n; i += lanes) hn::Stream(f(i, n - i), d, out + i);
+  }
+  for (; i < n; i += lanes) StorePart(d, f(i, n - i), out + i, n - i);
 }
 
 /// The largest of n elements, NaN aside; -inf for none.

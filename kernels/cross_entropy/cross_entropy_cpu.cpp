@@ -102,9 +102,8 @@ void BackwardRow(const CrossEntropyBackwardProblem& p, std::int64_t row, float s
       StorePart(d, hn::NegMulAdd(q(d, i, n), g, hn::Mul(e, factor)), dx + i, n);
     });
   } else {
-    ForEachVector(d, p.cols, [&](std::int64_t i, std::int64_t n) {
-      const auto e = ExpNonPositive(d, hn::Sub(LoadPart(d, x + i, n, stats[0]), max));
-      StorePart(d, hn::Mul(e, factor), dx + i, n);
+    StoreRow(d, dx, p.cols, p.rows * p.cols > kPastCacheElements, [&](std::int64_t i, std::int64_t n) {
+      return hn::Mul(ExpNonPositive(d, hn::Sub(LoadPart(d, x + i, n, stats[0]), max)), factor);
     });
   }
   if (p.targets.has_soft) return;
@@ -142,6 +141,7 @@ void BackwardRows(const CrossEntropyBackwardProblem& p, std::int64_t begin, std:
     BackwardRow(p, r, scale);
     if (p.want_dsoft) SoftBackwardRow(p, r, scale);
   }
+  if (p.rows * p.cols > kPastCacheElements) hwy::FlushStream();
 }
 
 }  // namespace HWY_NAMESPACE

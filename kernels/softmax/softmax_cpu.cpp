@@ -31,13 +31,24 @@ void ShortRow(const float* x, float* y, std::int64_t cols, bool log) {
   StorePart(d, log ? hn::Sub(shifted, hn::Set(d, std::log(hn::GetLane(sum)))) : hn::Div(e, sum), y, cols);
 }
 
-void LogRow(const float* x, float* y, std::int64_t cols) {
+void LogRow(const float* x, float* y, std::int64_t cols, bool past_cache) {
   const hn::ScalableTag<float> d;
   const RunningSum all = MaxAndSum(x, cols);
   const auto max = hn::Set(d, all.max), log_sum = hn::Set(d, std::log(all.total()));
-  ForEachVector(d, cols, [&](std::int64_t i, std::int64_t n) {
-    StorePart(d, hn::Sub(hn::Sub(LoadPart(d, x + i, n), max), log_sum), y + i, n);
+  StoreRow(d, y, cols, past_cache, [&](std::int64_t i, std::int64_t n) {
+    return hn::Sub(hn::Sub(LoadPart(d, x + i, n), max), log_sum);
   });
+}
+
+/// A row whose exponentials a buffer in L1 holds.
+void BufferedRow(const float* x, float* y, std::int64_t cols, bool past_cache) {
+  const hn::ScalableTag<float> d;
+  HWY_ALIGN float e[kSoftmaxBlock];
+  RunningSum all;
+  all.Add<true>(x, e, cols);
+  const auto factor = hn::Set(d, 1.0f / all.total());
+  StoreRow(d, y, cols, past_cache,
+           [&](std::int64_t i, std::int64_t n) { return hn::Mul(LoadPart(d, e + i, n), factor); });
 }
 
 void Row(const float* x, float* y, std::int64_t cols) {
@@ -62,7 +73,7 @@ void Row(const float* x, float* y, std::int64_t cols) {
   }
 }
 
-void BackwardRow(const float* y, const float* dy, float* dx, std::int64_t cols, bool log) {
+void BackwardRow(const float* y, const float* dy, float* dx, std::int64_t cols, bool log, bool past_cache) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   auto a = hn::Zero(d), b = a;
@@ -77,33 +88,38 @@ void BackwardRow(const float* y, const float* dy, float* dx, std::int64_t cols, 
   }
   if (i < cols) add(a, i);
   const auto sum = hn::SumOfLanes(d, hn::Add(a, b));
-  ForEachVector(d, cols, [&](std::int64_t at, std::int64_t n) {
+  StoreRow(d, dx, cols, past_cache, [&](std::int64_t at, std::int64_t n) {
     const auto g = LoadPart(d, dy + at, n), v = LoadPart(d, y + at, n);
-    const auto slope = log ? hn::NegMulAdd(ExpNonPositive(d, v), sum, g) : hn::Mul(v, hn::Sub(g, sum));
-    StorePart(d, slope, dx + at, n);
+    return log ? hn::NegMulAdd(ExpNonPositive(d, v), sum, g) : hn::Mul(v, hn::Sub(g, sum));
   });
 }
 
 void ForwardRows(const SoftmaxProblem& p, std::int64_t begin, std::int64_t end) {
   const auto* x = static_cast<const float*>(p.x);
   auto* y = static_cast<float*>(p.y);
+  const bool past_cache = p.rows * p.cols > kPastCacheElements;
   const bool is_short = p.cols <= static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>()));
   for (std::int64_t at = begin * p.cols; at < end * p.cols; at += p.cols) {
     if (is_short)
       ShortRow(x + at, y + at, p.cols, p.log);
     else if (p.log)
-      LogRow(x + at, y + at, p.cols);
+      LogRow(x + at, y + at, p.cols, past_cache);
+    else if (p.cols <= kSoftmaxBlock)
+      BufferedRow(x + at, y + at, p.cols, past_cache);
     else
       Row(x + at, y + at, p.cols);
   }
+  if (past_cache) hwy::FlushStream();
 }
 
 void BackwardRows(const SoftmaxBackwardProblem& p, std::int64_t begin, std::int64_t end) {
   const auto* y = static_cast<const float*>(p.y);
   const auto* dy = static_cast<const float*>(p.dy);
   auto* dx = static_cast<float*>(p.dx);
+  const bool past_cache = p.rows * p.cols > kPastCacheElements;
   for (std::int64_t at = begin * p.cols; at < end * p.cols; at += p.cols)
-    BackwardRow(y + at, dy + at, dx + at, p.cols, p.log);
+    BackwardRow(y + at, dy + at, dx + at, p.cols, p.log, past_cache);
+  if (past_cache) hwy::FlushStream();
 }
 
 }  // namespace HWY_NAMESPACE

@@ -40,14 +40,14 @@ void LogRow(const float* x, float* y, std::int64_t cols, bool past_cache) {
   });
 }
 
-/// A row whose exponentials a buffer in L1 holds.
-void BufferedRow(const float* x, float* y, std::int64_t cols, bool past_cache) {
+/// A row whose exponentials a buffer in L1 holds, so that the result is written once, around the cache.
+void BufferedRow(const float* x, float* y, std::int64_t cols) {
   const hn::ScalableTag<float> d;
   HWY_ALIGN float e[kSoftmaxBlock];
   RunningSum all;
   all.Add<true>(x, e, cols);
   const auto factor = hn::Set(d, 1.0f / all.total());
-  StoreRow(d, y, cols, past_cache,
+  StoreRow(d, y, cols, true,
            [&](std::int64_t i, std::int64_t n) { return hn::Mul(LoadPart(d, e + i, n), factor); });
 }
 
@@ -104,8 +104,8 @@ void ForwardRows(const SoftmaxProblem& p, std::int64_t begin, std::int64_t end) 
       ShortRow(x + at, y + at, p.cols, p.log);
     else if (p.log)
       LogRow(x + at, y + at, p.cols, past_cache);
-    else if (p.cols <= kSoftmaxBlock)
-      BufferedRow(x + at, y + at, p.cols, past_cache);
+    else if (past_cache && p.cols <= kSoftmaxBlock)
+      BufferedRow(x + at, y + at, p.cols);
     else
       Row(x + at, y + at, p.cols);
   }

@@ -116,6 +116,18 @@ TEST(Softmax, EverySimdTargetEqualsTheReference) {
   EXPECT_GT(seen, 0);
 }
 
+TEST(Softmax, GradientsBeyondTheCaches) {
+  const Tensor x = randn({701, 3001});  // 8 MB, in rows that start anywhere in a vector
+  expect_reference("softmax", x, [](const Tensor& v) {
+    return gradient_of(v, [](const Tensor& u) { return softmax(u, 1); });
+  });
+  expect_reference("cross_entropy", x, [](const Tensor& v) {
+    return gradient_of(v, [](const Tensor& u) {
+      return cross_entropy(u, zeros({u.size(0)}, {.dtype = DType::i64}), {.reduction = Reduction::none});
+    });
+  });
+}
+
 TEST(Softmax, StridedAndEmptyInputs) {
   const Tensor x = rand({6, 5});
   EXPECT_EQ(softmax(x.t(), 1).to_vector<float>(), softmax(x.t().contiguous(), 1).to_vector<float>());

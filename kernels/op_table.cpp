@@ -2,6 +2,7 @@
 
 #include "gpunn/core/primitives_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
+#include "gpunn/kernels/ctc/ctc_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/indexing/indexing_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
@@ -97,6 +98,26 @@ void add_indexing(std::vector<OpInfo>& table) {
   table.push_back({"one_hot", "indexing", {describe(kOneHot), check}, "", kOnesOfIndices, kOnesOfIndices});
 }
 
+void add_losses(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> loss{describe(kLossForward), describe(kLossBackward)};
+  const std::vector<ListInfo> pair{describe(kPairForward), describe(kPairBackward)};
+  std::vector<ListInfo> both = pair;
+  both.insert(both.end(), loss.begin(), loss.end());
+  for (const char* name :
+       {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
+        "binary_cross_entropy_with_logits", "kl_div", "hinge_embedding_loss", "margin_ranking_loss"})
+    table.push_back({name, "loss", loss});
+  for (const char* name : {"cosine_similarity", "pairwise_distance"}) table.push_back({name, "loss", pair});
+  for (const char* name : {"cosine_embedding_loss", "triplet_margin_loss"})
+    table.push_back({name, "loss", both});
+  table.push_back({"ctc_loss",
+                   "ctc",
+                   {describe(kCtcForward), describe(kCtcBackward)},
+                   "",
+                   "",
+                   "its gradient is a recurrence of its own"});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -115,8 +136,10 @@ std::vector<OpInfo> op_table() {
       {"cross_entropy",
        "cross_entropy",
        {describe(kCrossEntropyForward), describe(kCrossEntropyBackward), describe(kCrossEntropyTargets)}});
-  for (const char* name : {"mse_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"})
-    table.push_back({name, "loss", {describe(kLossForward), describe(kLossBackward)}});
+  table.push_back({"nll_loss",
+                   "cross_entropy",
+                   {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
+  add_losses(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;
   for (const auto& list : kUpdateStep) steps.push_back(describe(list));

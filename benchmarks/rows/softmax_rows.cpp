@@ -20,7 +20,7 @@ void add_softmax_rows(Bench& bench) {
   constexpr struct {
     const char* name;
     std::int64_t rows, cols;
-  } kSizes[] = {{"64x10", 64, 10}, {"512x1000", 512, 1000}, {"64x50257", 64, 50257}};
+  } kSizes[] = {{"64x10", 64, 10}, {"512x1000", 512, 1000}, {"64x50257", 64, 50257}, {"4x262144", 4, 262144}};
   for (const auto& s : kSizes) {
     bench.row(kSoftmaxForward, s.name, rows_by_columns<SoftmaxProblem>(s.rows, s.cols));
     bench.row(kSoftmaxBackward, s.name, rows_by_columns<SoftmaxBackwardProblem>(s.rows, s.cols));

@@ -20,15 +20,40 @@ GPUNN_DEVICE Chunk block_chunk(std::int64_t n) {
   return {begin, left < kLossChunk ? left : kLossChunk};
 }
 
+/// What both directions read. Pointers as in loss_impl.h; weights are null where there are none.
+template <class T>
+struct Elements {
+  const T* x;
+  const T* y;
+  const T* weight;
+  const T* pos_weight;
+  LossKind kind;
+  float parameter;
+
+  template <class P>
+  explicit Elements(const P& p)
+      : x(static_cast<const T*>(p.x)),
+        y(static_cast<const T*>(p.y)),
+        weight(static_cast<const T*>(p.has_weight ? p.weight : nullptr)),
+        pos_weight(static_cast<const T*>(p.has_pos_weight ? p.pos_weight : nullptr)),
+        kind(p.kind),
+        parameter(static_cast<float>(p.parameter)) {}
+  GPUNN_DEVICE LossElement<float> at(std::int64_t i, float v) const {
+    return {v, to_float(y[i]), parameter, pos_weight ? to_float(pos_weight[i]) : 1.0f};
+  }
+  GPUNN_DEVICE float weight_at(std::int64_t i) const { return weight ? to_float(weight[i]) : 1.0f; }
+};
+
 /// loss [n], or the sum of each chunk in `sums` when `loss` is null.
 template <class T>
 GPUNN_KERNEL __launch_bounds__(kThreads)
-    loss_fwd_kernel(const T* x, const T* y, float* loss, float* sums, std::int64_t n, LossKind kind) {
+    loss_fwd_kernel(Elements<T> in, float* loss, float* sums, std::int64_t n) {
   const Chunk chunk = block_chunk(n);
   float sum = 0.0f;
-  for_each_in_row<kThreads>(x + chunk.begin, chunk.size, [&](std::int64_t i, float v) {
-    const float value = loss_value(kind, v, to_float(y[chunk.begin + i]));
-    if (loss) loss[chunk.begin + i] = value;
+  for_each_in_row<kThreads>(in.x + chunk.begin, chunk.size, [&](std::int64_t offset, float v) {
+    const std::int64_t i = chunk.begin + offset;
+    const float value = in.weight_at(i) * loss_value(in.kind, in.at(i, v));
+    if (loss) loss[i] = value;
     sum += value;
   });
   if (!loss) {  // the same for the whole grid
@@ -48,15 +73,15 @@ GPUNN_KERNEL __launch_bounds__(kThreads)
 
 /// dx and dy where they are not null. dloss [n], or [1] divided by `divisor`.
 template <class T>
-GPUNN_KERNEL __launch_bounds__(kThreads)
-    loss_bwd_kernel(const T* x, const T* y, const float* dloss, T* dx, T* dy, std::int64_t n, LossKind kind,
-                    bool by_element, float divisor) {
+GPUNN_KERNEL __launch_bounds__(kThreads) loss_bwd_kernel(Elements<T> in, const float* dloss, T* dx, T* dy,
+                                                         std::int64_t n, bool by_element, float divisor) {
   const Chunk chunk = block_chunk(n);
-  for_each_in_row<kThreads>(x + chunk.begin, chunk.size, [&](std::int64_t offset, float v) {
+  for_each_in_row<kThreads>(in.x + chunk.begin, chunk.size, [&](std::int64_t offset, float v) {
     const std::int64_t i = chunk.begin + offset;
-    const float t = to_float(y[i]), g = by_element ? dloss[i] : *dloss / divisor;
-    if (dx) dx[i] = from_float<T>(loss_slope_x(kind, v, t) * g);
-    if (dy) dy[i] = from_float<T>(loss_slope_y(kind, v, t) * g);
+    const LossElement<float> e = in.at(i, v);
+    const float g = in.weight_at(i) * (by_element ? dloss[i] : *dloss / divisor);
+    if (dx) dx[i] = from_float<T>(loss_slope_x(in.kind, e) * g);
+    if (dy) dy[i] = from_float<T>(loss_slope_y(in.kind, e) * g);
   });
 }
 
@@ -71,8 +96,8 @@ void loss_fwd_cuda(const LossProblem& p, const Exec& exec) {
   const Grid grid{dim3(static_cast<unsigned>(chunks_of(p.n))), dim3(kThreads)};
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    launch("loss_fwd_kernel", loss_fwd_kernel<T>, grid, exec, static_cast<const T*>(p.x),
-           static_cast<const T*>(p.y), by_element ? loss : nullptr, sums, p.n, p.kind);
+    launch("loss_fwd_kernel", loss_fwd_kernel<T>, grid, exec, Elements<T>(p), by_element ? loss : nullptr,
+           sums, p.n);
   });
   if (by_element) return;
   launch("loss_fwd_reduce_kernel", loss_fwd_reduce_kernel, {dim3(1), dim3(kThreads)}, exec, sums, loss,
@@ -83,10 +108,9 @@ void loss_bwd_cuda(const LossBackwardProblem& p, const Exec& exec) {
   const Grid grid{dim3(static_cast<unsigned>(chunks_of(p.n))), dim3(kThreads)};
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    launch("loss_bwd_kernel", loss_bwd_kernel<T>, grid, exec, static_cast<const T*>(p.x),
-           static_cast<const T*>(p.y), static_cast<const float*>(p.dloss), static_cast<T*>(p.dx),
-           static_cast<T*>(p.dy), p.n, p.kind, p.reduction == Reduction::none,
-           p.reduction == Reduction::mean ? static_cast<float>(p.n) : 1.0f);
+    launch("loss_bwd_kernel", loss_bwd_kernel<T>, grid, exec, Elements<T>(p),
+           static_cast<const float*>(p.dloss), static_cast<T*>(p.dx), static_cast<T*>(p.dy), p.n,
+           p.reduction == Reduction::none, p.reduction == Reduction::mean ? static_cast<float>(p.n) : 1.0f);
   });
 }
 

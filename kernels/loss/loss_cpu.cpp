@@ -33,45 +33,175 @@ HWY_INLINE V BoundedLog(D d, V v) {
   return hn::IfThenElse(hn::Lt(v, least), least, v);
 }
 
+/// max(v, 0), NaN staying NaN.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Value(D d, LossKind kind, V x, V y) {
+HWY_INLINE V PositivePart(D d, V v) {
+  return hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V SignOf(D d, V v) {
+  const V one = hn::Set(d, 1.0f), zero = hn::Zero(d);
+  return hn::Sub(hn::IfThenElseZero(hn::Gt(v, zero), one), hn::IfThenElseZero(hn::Lt(v, zero), one));
+}
+
+/// ln(1 + e^-x)
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V SoftplusOfNegative(D d, V x) {
+  return hn::Add(PositivePart(d, hn::Neg(x)), Log1p(d, Exp(d, hn::Neg(hn::Abs(x)))));
+}
+
+/// A vector of elements, as LossElement.
+template <class D>
+struct Elements {
+  using V = hn::Vec<D>;
+  V x, y, parameter, pos_weight;
+  bool plain;  // pos_weight is 1
+};
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V BceValue(D d, V x, V y) {
   const V one = hn::Set(d, 1.0f);
-  if (kind == LossKind::mse) return hn::Mul(hn::Sub(x, y), hn::Sub(x, y));
-  if (kind == LossKind::bce) {
-    const V miss = hn::Mul(hn::Sub(y, one), BoundedLog(d, Log1p(d, hn::Neg(x))));
-    return hn::Sub(miss, hn::Mul(y, BoundedLog(d, Log(d, x))));
-  }
-  const V tail = Log1p(d, Exp(d, hn::Neg(hn::Abs(x))));
-  return hn::Add(hn::Sub(hn::IfThenElseZero(hn::Not(hn::Lt(x, hn::Zero(d))), x), hn::Mul(x, y)), tail);
+  const V miss = hn::Mul(hn::Sub(y, one), BoundedLog(d, Log1p(d, hn::Neg(x))));
+  return hn::Sub(miss, hn::Mul(y, BoundedLog(d, Log(d, x))));
 }
 
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V SlopeX(D d, LossKind kind, V x, V y) {
-  const V difference = hn::Sub(x, y);
-  if (kind == LossKind::mse) return hn::Add(difference, difference);
-  if (kind == LossKind::bce) {
-    const V variance = hn::Mul(x, hn::Sub(hn::Set(d, 1.0f), x)), least = hn::Set(d, 1e-12f);
-    return hn::Div(difference, hn::IfThenElse(hn::Lt(variance, least), least, variance));
-  }
-  return hn::Sub(Sigmoid(d, x), y);
+HWY_INLINE V BceWithLogitsValue(D d, const Elements<D>& e) {
+  const V one = hn::Set(d, 1.0f), zero = hn::Zero(d);
+  const V tail = Log1p(d, Exp(d, hn::Neg(hn::Abs(e.x))));
+  const V plain =
+      hn::Add(hn::Sub(hn::IfThenElseZero(hn::Not(hn::Lt(e.x, zero)), e.x), hn::Mul(e.x, e.y)), tail);
+  if (e.plain) return plain;
+  const V softplus = hn::Add(PositivePart(d, hn::Neg(e.x)), tail);
+  const V factor = hn::MulAdd(hn::Sub(e.pos_weight, one), e.y, one);
+  const V weighted = hn::MulAdd(factor, softplus, hn::Mul(hn::Sub(one, e.y), e.x));
+  return hn::IfThenElse(hn::Eq(e.pos_weight, one), plain, weighted);
+}
+
+/// Zero where e^y is 0, also for an infinite factor.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V TimesExp(D d, V y, V factor) {
+  const V e = Exp(d, y);
+  return hn::IfThenZeroElse(hn::Eq(e, hn::Zero(d)), hn::Mul(e, factor));
 }
 
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V SlopeY(D d, LossKind kind, V x, V y) {
-  if (kind == LossKind::mse) return hn::Neg(SlopeX(d, kind, x, y));
-  if (kind == LossKind::bce) return hn::Sub(BoundedLog(d, Log1p(d, hn::Neg(x))), BoundedLog(d, Log(d, x)));
-  return hn::Neg(x);
+HWY_INLINE V Value(D d, LossKind kind, const Elements<D>& e) {
+  const V one = hn::Set(d, 1.0f), half = hn::Set(d, 0.5f), zero = hn::Zero(d), a = e.parameter;
+  const V difference = hn::Sub(e.x, e.y), size = hn::Abs(difference);
+  const V square = hn::Mul(difference, difference);
+  switch (kind) {
+    case LossKind::mse:
+      return square;
+    case LossKind::l1:
+      return size;
+    case LossKind::smooth_l1:
+      return hn::IfThenElse(hn::Lt(size, a), hn::Div(hn::Mul(half, square), a), hn::NegMulAdd(half, a, size));
+    case LossKind::huber:
+      return hn::IfThenElse(hn::Le(size, a), hn::Mul(half, square), hn::Mul(a, hn::NegMulAdd(half, a, size)));
+    case LossKind::bce:
+      return BceValue(d, e.x, e.y);
+    case LossKind::bce_with_logits:
+      return BceWithLogitsValue(d, e);
+    case LossKind::kl_div:
+      return hn::IfThenZeroElse(hn::Eq(e.y, zero), hn::Mul(e.y, hn::Sub(Log(d, e.y), e.x)));
+    case LossKind::kl_div_log:
+      return TimesExp(d, e.y, hn::Sub(e.y, e.x));
+    case LossKind::hinge_embedding:
+      return hn::Add(hn::IfThenZeroElse(hn::Eq(e.y, one), PositivePart(d, hn::Sub(a, e.x))),
+                     hn::IfThenZeroElse(hn::Eq(e.y, hn::Neg(one)), e.x));
+    case LossKind::margin:
+      return PositivePart(d, hn::Sub(a, hn::Mul(e.x, e.y)));
+    default:
+      return hn::IfThenElse(hn::Eq(e.y, one), hn::Sub(one, e.x),
+                            hn::IfThenElseZero(hn::Eq(e.y, hn::Neg(one)), PositivePart(d, hn::Sub(e.x, a))));
+  }
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V SlopeX(D d, LossKind kind, const Elements<D>& e) {
+  const V one = hn::Set(d, 1.0f), zero = hn::Zero(d), a = e.parameter, difference = hn::Sub(e.x, e.y);
+  switch (kind) {
+    case LossKind::mse:
+      return hn::Add(difference, difference);
+    case LossKind::l1:
+      return SignOf(d, difference);
+    case LossKind::smooth_l1:
+      return hn::IfThenElse(hn::Lt(hn::Abs(difference), a), hn::Div(difference, a), SignOf(d, difference));
+    case LossKind::huber:
+      return hn::IfThenElse(hn::Le(hn::Abs(difference), a), difference, hn::Mul(a, SignOf(d, difference)));
+    case LossKind::bce: {
+      const V variance = hn::Mul(e.x, hn::Sub(one, e.x)), least = hn::Set(d, 1e-12f);
+      return hn::Div(difference, hn::IfThenElse(hn::Lt(variance, least), least, variance));
+    }
+    case LossKind::bce_with_logits: {
+      const V plain = hn::Sub(Sigmoid(d, e.x), e.y);
+      if (e.plain) return plain;
+      const V factor = hn::MulAdd(hn::Sub(e.pos_weight, one), e.y, one);
+      const V weighted = hn::NegMulAdd(factor, Sigmoid(d, hn::Neg(e.x)), hn::Sub(one, e.y));
+      return hn::IfThenElse(hn::Eq(e.pos_weight, one), plain, weighted);
+    }
+    case LossKind::kl_div:
+      return hn::Neg(e.y);
+    case LossKind::kl_div_log:
+      return hn::Neg(Exp(d, e.y));
+    case LossKind::hinge_embedding:
+      return hn::Sub(
+          hn::IfThenZeroElse(hn::Eq(e.y, hn::Neg(one)), one),
+          hn::IfThenElseZero(hn::Ge(hn::Sub(a, e.x), zero), hn::IfThenZeroElse(hn::Eq(e.y, one), one)));
+    case LossKind::margin:
+      return hn::IfThenElseZero(hn::Ge(hn::Sub(a, hn::Mul(e.x, e.y)), zero), hn::Neg(e.y));
+    default:
+      return hn::IfThenElse(hn::Eq(e.y, one), hn::Neg(one),
+                            hn::IfThenElseZero(hn::Ge(hn::Sub(e.x, a), zero),
+                                               hn::IfThenElseZero(hn::Eq(e.y, hn::Neg(one)), one)));
+  }
+}
+
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V SlopeY(D d, LossKind kind, const Elements<D>& e) {
+  const V one = hn::Set(d, 1.0f);
+  switch (kind) {
+    case LossKind::bce:
+      return hn::Sub(BoundedLog(d, Log1p(d, hn::Neg(e.x))), BoundedLog(d, Log(d, e.x)));
+    case LossKind::bce_with_logits:
+      if (e.plain) return hn::Neg(e.x);
+      return hn::IfThenElse(hn::Eq(e.pos_weight, one), hn::Neg(e.x),
+                            hn::MulSub(hn::Sub(e.pos_weight, one), SoftplusOfNegative(d, e.x), e.x));
+    case LossKind::kl_div:
+      return hn::Sub(hn::Add(Log(d, e.y), one), e.x);
+    case LossKind::kl_div_log:
+      return TimesExp(d, e.y, hn::Add(hn::Sub(e.y, e.x), one));
+    case LossKind::hinge_embedding:
+    case LossKind::margin:
+    case LossKind::cosine_embedding:
+      return hn::Zero(d);
+    default:
+      return hn::Neg(SlopeX(d, kind, e));
+  }
+}
+
+/// What both directions read, at element i of n left.
+template <class P, class D>
+HWY_INLINE Elements<D> ElementsAt(D d, const P& p, std::int64_t i, std::int64_t n) {
+  const auto pos =
+      p.has_pos_weight ? LoadPart(d, static_cast<const float*>(p.pos_weight) + i, n, 1.0f) : hn::Set(d, 1.0f);
+  return {LoadPart(d, static_cast<const float*>(p.x) + i, n, 0.5f),
+          LoadPart(d, static_cast<const float*>(p.y) + i, n, 0.5f),
+          hn::Set(d, static_cast<float>(p.parameter)), pos, !p.has_pos_weight};
 }
 
 /// Losses of [begin, end): written to p.loss for Reduction::none, else their sum is returned.
 float ForwardChunk(const LossProblem& p, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
-  const auto* x = static_cast<const float*>(p.x) + begin;
-  const auto* y = static_cast<const float*>(p.y) + begin;
-  float* const loss = p.reduction == Reduction::none ? static_cast<float*>(p.loss) + begin : nullptr;
+  const auto* weight = static_cast<const float*>(p.weight);
+  float* const loss = p.reduction == Reduction::none ? static_cast<float*>(p.loss) : nullptr;
   auto sum = hn::Zero(d);
-  ForEachVector(d, end - begin, [&](std::int64_t i, std::int64_t n) {
-    const auto v = Value(d, p.kind, LoadPart(d, x + i, n, 0.5f), LoadPart(d, y + i, n, 0.5f));
+  ForEachVector(d, end - begin, [&](std::int64_t offset, std::int64_t n) {
+    const std::int64_t i = begin + offset;
+    auto v = Value(d, p.kind, ElementsAt(d, p, i, n));
+    if (p.has_weight) v = hn::Mul(v, LoadPart(d, weight + i, n));
     if (loss) return StorePart(d, v, loss + i, n);
     sum = hn::Add(sum, FirstLanes(d, v, n));
   });
@@ -80,18 +210,18 @@ float ForwardChunk(const LossProblem& p, std::int64_t begin, std::int64_t end) {
 
 void BackwardChunk(const LossBackwardProblem& p, std::int64_t begin, std::int64_t end) {
   const hn::ScalableTag<float> d;
-  const auto* x = static_cast<const float*>(p.x);
-  const auto* y = static_cast<const float*>(p.y);
   const auto* dloss = static_cast<const float*>(p.dloss);
+  const auto* weight = static_cast<const float*>(p.weight);
   const bool by_element = p.reduction == Reduction::none;
   const float shared =
       by_element ? 0 : *dloss / (p.reduction == Reduction::mean ? static_cast<float>(p.n) : 1.0f);
   ForEachVector(d, end - begin, [&](std::int64_t offset, std::int64_t n) {
     const std::int64_t i = begin + offset;
-    const auto a = LoadPart(d, x + i, n), b = LoadPart(d, y + i, n);
-    const auto g = by_element ? LoadPart(d, dloss + i, n) : hn::Set(d, shared);
-    if (p.want_dx) StorePart(d, hn::Mul(SlopeX(d, p.kind, a, b), g), static_cast<float*>(p.dx) + i, n);
-    if (p.want_dy) StorePart(d, hn::Mul(SlopeY(d, p.kind, a, b), g), static_cast<float*>(p.dy) + i, n);
+    const auto e = ElementsAt(d, p, i, n);
+    auto g = by_element ? LoadPart(d, dloss + i, n) : hn::Set(d, shared);
+    if (p.has_weight) g = hn::Mul(g, LoadPart(d, weight + i, n));
+    if (p.want_dx) StorePart(d, hn::Mul(SlopeX(d, p.kind, e), g), static_cast<float*>(p.dx) + i, n);
+    if (p.want_dy) StorePart(d, hn::Mul(SlopeY(d, p.kind, e), g), static_cast<float*>(p.dy) + i, n);
   });
 }
 

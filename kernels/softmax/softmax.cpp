@@ -13,8 +13,8 @@ const char* accepts_cpu(DType dtype) { return dtype == DType::f32 ? nullptr : "t
 
 const Implementation<SoftmaxProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, [](const SoftmaxProblem& p) { return device_dtype_reason(p.dtype); }, nullptr,
-     Determinism::bitwise, softmax_fwd_cuda},
+    {"cuda", DeviceType::cuda, [](const SoftmaxProblem& p) { return device_dtype_reason(p.dtype); },
+     softmax_fwd_cuda_workspace, Determinism::bitwise, softmax_fwd_cuda},
 #endif
     {"cpu", DeviceType::cpu, [](const SoftmaxProblem& p) { return accepts_cpu(p.dtype); }, nullptr,
      Determinism::bitwise, softmax_fwd_cpu},
@@ -24,7 +24,7 @@ const Implementation<SoftmaxProblem> kForwardEntries[] = {
 const Implementation<SoftmaxBackwardProblem> kBackwardEntries[] = {
 #if GPUNN_HAS_CUDA
     {"cuda", DeviceType::cuda, [](const SoftmaxBackwardProblem& p) { return device_dtype_reason(p.dtype); },
-     nullptr, Determinism::bitwise, softmax_bwd_cuda},
+     softmax_bwd_cuda_workspace, Determinism::bitwise, softmax_bwd_cuda},
 #endif
     {"cpu", DeviceType::cpu, [](const SoftmaxBackwardProblem& p) { return accepts_cpu(p.dtype); }, nullptr,
      Determinism::bitwise, softmax_bwd_cpu},

@@ -40,7 +40,9 @@ void softmax_bwd_ref(const SoftmaxBackwardProblem& p, const Exec& exec);
 // f32, host memory, SIMD over a row, rows shared out over the pool.
 void softmax_fwd_cpu(const SoftmaxProblem& p, const Exec& exec);
 void softmax_bwd_cpu(const SoftmaxBackwardProblem& p, const Exec& exec);
-// f32, f16, bf16, device memory.
+// f32, f16, bf16, device memory. The workspace holds statistics of the parts of rows that are cut.
+std::size_t softmax_fwd_cuda_workspace(const SoftmaxProblem& p);
+std::size_t softmax_bwd_cuda_workspace(const SoftmaxBackwardProblem& p);
 void softmax_fwd_cuda(const SoftmaxProblem& p, const Exec& exec);
 void softmax_bwd_cuda(const SoftmaxBackwardProblem& p, const Exec& exec);
 

@@ -117,9 +117,26 @@ void add_softmax_cases(Suite& suite) {
       add_backward(suite, s, log, o, " unaligned");
     }
   }
+  // Long rows: cut into parts, some of them without a finite element; and too many rows to be cut.
+  for (const bool log : {false, true}) {
+    CaseOptions o = options_for({2, 20000}, log, [](std::int64_t i, PhiloxStream& random) {
+      return i % 20000 < 9000 || i > 35000 ? -kInfinity : random.normal();
+    });
+    o.dtypes = {DType::f32};
+    o.zeros_ok = {"y"};
+    add_forward(suite, {2, 20000}, log, o, " cut");
+  }
+  CaseOptions many = options_for({128, 12289}, false, ordinary);
+  many.dtypes = {DType::f32};
+  add_forward(suite, {128, 12289}, false, many);
+  // Results beyond the caches, which the CPU writes around them, in rows that start anywhere in a vector.
+  CaseOptions large = options_for({701, 3001}, false, ordinary);
+  large.dtypes = {DType::f32};
+  add_forward(suite, {701, 3001}, false, large);
   CaseOptions longest = options_for({1, 262144}, false, ordinary);
   longest.dtypes = {DType::f32};
   add_forward(suite, {1, 262144}, false, longest);
+  add_backward(suite, {1, 262144}, false, longest);
 }
 
 }  // namespace gpunn::parity

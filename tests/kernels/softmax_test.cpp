@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/error.h"
+#include "gpunn/kernels/cross_entropy/cross_entropy.h"
 #include "gpunn/kernels/reduce/reduce.h"
+#include "hwy/targets.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
 
@@ -52,6 +55,77 @@ TEST(Softmax, AnyDimension) {
     const Tensor expected = softmax(x.transpose(dim, -1).contiguous(), -1).transpose(dim, -1);
     EXPECT_EQ(y.to_vector<float>(), expected.to_vector<float>()) << "dim " << dim;
   }
+}
+
+/// Uses the code of one SIMD target until the end of the scope.
+class SimdTarget {
+ public:
+  explicit SimdTarget(std::int64_t target) {
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  ~SimdTarget() {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+  }
+  SimdTarget(const SimdTarget&) = delete;
+  SimdTarget& operator=(const SimdTarget&) = delete;
+};
+
+/// Results of f on x and on x in f64, where the reference runs, within 1e-5 of the largest.
+void expect_reference(const char* what, const Tensor& x, Tensor (*f)(const Tensor&)) {
+  const std::vector<float> got = f(x).to_vector<float>();
+  const std::vector<double> expected = f(x.to(DType::f64)).to_vector<double>();
+  double largest = 0;
+  for (const double v : expected) largest = std::max(largest, std::abs(v));
+  for (std::size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], expected[i], 1e-5 * largest) << what << ", columns " << x.size(1) << ", " << i;
+}
+
+Tensor gradient_of(const Tensor& x_in, Tensor (*f)(const Tensor&)) {
+  const Tensor x = x_in.clone().requires_grad_();
+  const Tensor y = f(x);
+  y.backward(y.detach());
+  return x.grad();
+}
+
+Tensor smoothed_loss(const Tensor& x) {
+  const Tensor t = zeros({x.size(0)}, {.dtype = DType::i64});
+  return cross_entropy(x, t, {.reduction = Reduction::none, .label_smoothing = 0.1});
+}
+
+TEST(Softmax, EverySimdTargetEqualsTheReference) {
+  int seen = 0;
+  for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
+    if ((hwy::SupportedTargets() & target) == 0) continue;
+    const SimdTarget scope(target);
+    ++seen;
+    for (const std::int64_t cols : {1, 3, 4, 5, 9, 17, 100, 4097, 9001}) {
+      const Tensor x = randn({3, cols});
+      const char* const name = hwy::TargetName(target);
+      expect_reference(name, x, [](const Tensor& v) { return softmax(v, 1); });
+      expect_reference(name, x, [](const Tensor& v) { return log_softmax(v, 1); });
+      expect_reference(name, x, smoothed_loss);
+      if (cols == 1) continue;  // gradients that cancel to nothing
+      expect_reference(name, x, [](const Tensor& v) {
+        return gradient_of(v, [](const Tensor& u) { return softmax(u, 1); });
+      });
+      expect_reference(name, x, [](const Tensor& v) { return gradient_of(v, smoothed_loss); });
+    }
+  }
+  EXPECT_GT(seen, 0);
+}
+
+TEST(Softmax, GradientsBeyondTheCaches) {
+  const Tensor x = randn({701, 3001});  // 8 MB, in rows that start anywhere in a vector
+  expect_reference("softmax", x, [](const Tensor& v) {
+    return gradient_of(v, [](const Tensor& u) { return softmax(u, 1); });
+  });
+  expect_reference("cross_entropy", x, [](const Tensor& v) {
+    return gradient_of(v, [](const Tensor& u) {
+      return cross_entropy(u, zeros({u.size(0)}, {.dtype = DType::i64}), {.reduction = Reduction::none});
+    });
+  });
 }
 
 TEST(Softmax, StridedAndEmptyInputs) {

@@ -13,6 +13,7 @@ void add_matmul_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_cross_entropy_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
+void add_ctc_cases(Suite& suite);
 
 Suite all_cases() {
   Suite suite;
@@ -26,6 +27,7 @@ Suite all_cases() {
   add_softmax_cases(suite);
   add_cross_entropy_cases(suite);
   add_loss_cases(suite);
+  add_ctc_cases(suite);
   return suite;
 }
 

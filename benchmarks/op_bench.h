@@ -100,6 +100,8 @@ void add_matmul_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
+void add_scan_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);
+void add_sort_rows(Bench& bench);
 
 }  // namespace gpunn::bench

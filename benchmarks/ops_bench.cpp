@@ -104,7 +104,9 @@ int main(int argc, char** argv) try {
   bench::add_optim_rows(b);
   bench::add_primitive_rows(b);
   bench::add_reduce_rows(b);
+  bench::add_scan_rows(b);
   bench::add_softmax_rows(b);
+  bench::add_sort_rows(b);
   if (a.json)
     print_json(b, a);
   else

@@ -25,6 +25,18 @@ void add_reduce_rows(Bench& bench) {
     bench.row(list, "4096x1024 by columns", matrix(f, 4096, 1024, 0));
     bench.row(list, "4096x1024 to one", matrix(f, 4096, 1024, -1));
   }
+  using F = ReduceFunction;
+  for (const F f : {F::min, F::prod, F::var, F::norm, F::logsumexp, F::any}) {
+    const auto& list = kReduce[static_cast<int>(f)];
+    const auto problem = [f](std::int64_t rows, int axis) {
+      ReduceProblem p = matrix(f, rows, 1024, axis);
+      p.parameter = f == F::norm ? 2 : 1;
+      return p;
+    };
+    bench.row(list, "64x1024 by rows", problem(64, 1));
+    bench.row(list, "4096x1024 by rows", problem(4096, 1));
+    bench.row(list, "4096x1024 by columns", problem(4096, 0));
+  }
 }
 
 }  // namespace gpunn::bench

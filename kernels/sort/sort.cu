@@ -2,6 +2,7 @@
 // of 1,024 by a bitonic network in shared memory, then merges that double the sorted runs. In a merge each
 // record finds its place by its rank in the other run. Where only the first `keep` are wanted, only the first
 // `keep` of each run go on. Correct and simple before fast: a merge reads at random within two runs.
+// nvcc 13.0, sm_80: at most 50 registers, no spills.
 #include "gpunn/core/launch.cuh"
 #include "gpunn/kernels/common/convert.cuh"
 #include "gpunn/kernels/sort/sort_impl.h"

@@ -10,7 +10,7 @@ ReduceProblem matrix(ReduceFunction f, std::int64_t rows, std::int64_t cols, int
   p.dtype = DType::f32;
   p.function = f;
   const ReduceDims row_dims{1, {rows}, {cols}}, column_dims{1, {cols}, {1}};
-  p.kept = axis == 1 ? row_dims : axis == 0 ? column_dims : ReduceDims{};
+  p.kept = axis == 1 ? row_dims : axis == 0 ? column_dims : ReduceDims{1, {1}, {1}};
   p.reduced = axis == 1 ? column_dims : axis == 0 ? row_dims : ReduceDims{1, {rows * cols}, {1}};
   return p;
 }

@@ -12,7 +12,9 @@ void add_all_rows(Bench& bench) {
   add_optim_rows(bench);
   add_primitive_rows(bench);
   add_reduce_rows(bench);
+  add_scan_rows(bench);
   add_softmax_rows(bench);
+  add_sort_rows(bench);
 }
 
 }  // namespace gpunn::bench

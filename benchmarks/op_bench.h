@@ -117,7 +117,9 @@ void add_movement_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
+void add_scan_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);
+void add_sort_rows(Bench& bench);
 
 /// All of them.
 void add_all_rows(Bench& bench);

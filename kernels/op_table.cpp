@@ -10,7 +10,9 @@
 #include "gpunn/kernels/movement/movement_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
+#include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
+#include "gpunn/kernels/sort/sort_impl.h"
 
 namespace gpunn {
 namespace {
@@ -26,6 +28,7 @@ ListInfo unary(UnaryFunction f) { return describe(kUnary[static_cast<int>(f)]); 
 ListInfo binary(BinaryFunction f) { return describe(kBinary[static_cast<int>(f)]); }
 ListInfo reduction(ReduceFunction f) { return describe(kReduce[static_cast<int>(f)]); }
 
+constexpr const char* kCounts = "its result counts or compares";
 constexpr const char* kIndices = "its result is indices";
 constexpr const char* kOnesOfIndices = "its input is indices";
 
@@ -65,6 +68,17 @@ void add_reduce(std::vector<OpInfo>& table) {
   table.push_back({"max", "reduce", {reduction(F::max), reduction(F::max_indices), describe(kMaxBackward)}});
   table.push_back({"amax", "reduce", {reduction(F::max), describe(kMaxBackward)}});
   table.push_back({"argmax", "reduce", {reduction(F::argmax)}, "", kIndices, kIndices});
+  table.push_back({"min", "reduce", {reduction(F::min), reduction(F::min_indices), describe(kMaxBackward)}});
+  table.push_back({"amin", "reduce", {reduction(F::min), describe(kMaxBackward)}});
+  table.push_back({"argmin", "reduce", {reduction(F::argmin)}, "", kIndices, kIndices});
+  table.push_back({"prod", "reduce", {reduction(F::prod), describe(kProdBackward)}});
+  table.push_back({"var", "reduce", {reduction(F::var)}});
+  table.push_back({"std", "reduce", {reduction(F::std)}});
+  table.push_back({"var_mean", "reduce", {}, "var and mean"});
+  table.push_back({"norm", "reduce", {reduction(F::norm), describe(kNormBackward)}});
+  table.push_back({"logsumexp", "reduce", {reduction(F::logsumexp)}});
+  for (const F f : {F::any, F::all, F::count_nonzero})
+    table.push_back({kReduce[static_cast<int>(f)].op, "reduce", {reduction(f)}, "", kCounts, kCounts});
   table.push_back({"expand", "reduce", {}, "a view with strides of 0"});
   table.push_back({"sum_to", "reduce", {}, "sum"});
 }
@@ -118,6 +132,26 @@ void add_losses(std::vector<OpInfo>& table) {
                    "its gradient is a recurrence of its own"});
 }
 
+void add_scan(std::vector<OpInfo>& table) {
+  const auto list = [](ScanFunction f) { return describe(kScan[static_cast<int>(f)]); };
+  table.push_back({"cumsum", "scan", {list(ScanFunction::sum)}});
+  table.push_back({"cumprod",
+                   "scan",
+                   {list(ScanFunction::prod), describe(kCumprodBackward)},
+                   "",
+                   "",
+                   "the gradient is a fused recurrence"});
+}
+
+void add_sort(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> lists{describe(kSort), describe(kSortScatter), describe(kSortGather)};
+  table.push_back({"sort", "sort", lists});
+  table.push_back({"argsort", "sort", {describe(kSort)}, "", kIndices, kIndices});
+  table.push_back({"topk", "sort", lists});
+  constexpr const char* kDrawn = "it has no input";
+  table.push_back({"randperm", "sort", {}, "drawn on the CPU and copied", kDrawn, kDrawn});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -127,6 +161,8 @@ std::vector<OpInfo> op_table() {
   add_reduce(table);
   add_movement(table);
   add_indexing(table);
+  add_scan(table);
+  add_sort(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};

@@ -6,22 +6,15 @@
 #include "gpunn/core/detail/strided.h"
 #include "gpunn/core/op.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
-#include "gpunn/kernels/reduce/reduce_impl.h"
+#include "gpunn/kernels/reduce/reduce_axes_impl.h"
 
 namespace gpunn {
 
-namespace {
+namespace detail {
 
-/// Which dimensions of x are reduced, and the shapes of the result.
-struct Axes {
-  bool reduced[kMaxRank] = {};
-  Shape shape;       // without the reduced dimensions
-  Shape keep_shape;  // with them, as 1
-  std::int64_t length = 1;
-};
-
-Axes axes_of(const Tensor& x, const Dims& dims) {
-  Axes axes;
+ReduceAxes reduce_axes(const Tensor& x, const Dims& dims) {
+  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
+  ReduceAxes axes;
   for (const std::int64_t dim : dims) {
     GPUNN_CHECK(dim >= -x.dim() && dim < x.dim(), "expected dimensions in [", -x.dim(), ", ", x.dim() - 1,
                 "] for shape ", x.shape(), ", got ", dim);
@@ -40,8 +33,12 @@ Axes axes_of(const Tensor& x, const Dims& dims) {
   return axes;
 }
 
-/// The dimensions of `x` with reduced[i] == side, coalesced.
-ReduceDims side_of(const Tensor& x, const Axes& axes, bool side, bool any_order) {
+Dims one_dim(const Tensor& x, int dim) {
+  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
+  return x.dim() == 0 && (dim == 0 || dim == -1) ? Dims() : Dims{normalize_dim(dim, x.dim())};
+}
+
+ReduceDims reduce_side(const Tensor& x, const ReduceAxes& axes, bool side, bool any_order) {
   ReduceDims d;
   d.rank = 0;
   for (int i = 0; i < x.dim(); ++i) {
@@ -54,37 +51,60 @@ ReduceDims side_of(const Tensor& x, const Axes& axes, bool side, bool any_order)
   return d;
 }
 
+namespace {
+
 void check_reducible(const Tensor& x, ReduceFunction function) {
-  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
-  if (is_floating(x.dtype()) || function == ReduceFunction::sum) return;
-  if (function == ReduceFunction::mean) return check_floating(x, "tensor");
+  if (is_floating(x.dtype()) || function == ReduceFunction::sum || counts(function)) return;
+  if (!chooses(function)) return check_floating(x, "tensor");
   GPUNN_CHECK(x.dtype() == DType::i32 || x.dtype() == DType::i64,
               "expected a tensor of a floating dtype, i32 or i64, got ", x.dtype(),
               "; convert it with .to()");
 }
 
-/// The op without gradients; values and indices as the function gives them.
-MaxResult reduce(ReduceFunction function, const Tensor& x, const Axes& axes, bool keepdim) {
+/// The result over no elements. `least` norms and what is chosen have none.
+double of_nothing(ReduceFunction function, double parameter, const Shape& shape) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  const bool none =
+      chooses(function) || (function == ReduceFunction::norm && (parameter < 0 || parameter == kInfinity));
+  GPUNN_CHECK(!none, "expected at least one element to choose from, got shape ", shape);
+  switch (function) {
+    case ReduceFunction::prod:
+    case ReduceFunction::all:
+      return 1;
+    case ReduceFunction::mean:
+    case ReduceFunction::var:
+    case ReduceFunction::std:
+      return std::numeric_limits<double>::quiet_NaN();
+    case ReduceFunction::logsumexp:
+      return -kInfinity;
+    default:
+      return 0;
+  }
+}
+
+}  // namespace
+
+MaxResult reduce(ReduceFunction function, const Tensor& x, const ReduceAxes& axes, bool keepdim,
+                 double parameter) {
   check_reducible(x, function);
   ReduceProblem p;
   p.dtype = x.dtype();
   p.function = function;
+  p.parameter = parameter;
   const Shape& shape = keepdim ? axes.keep_shape : axes.shape;
   MaxResult out;
   if (gives_values(function)) out.values = empty_on(x.context(), shape, value_dtype(p));
   if (gives_indices(function)) out.indices = empty_on(x.context(), shape, DType::i64);
   if (shape.numel() == 0) return out;
   if (axes.length == 0) {
-    GPUNN_CHECK(function == ReduceFunction::sum || function == ReduceFunction::mean,
-                "expected at least one element to choose from, got shape ", x.shape());
-    out.values.fill_(function == ReduceFunction::sum ? 0 : std::numeric_limits<double>::quiet_NaN());
+    out.values.fill_(of_nothing(function, parameter, x.shape()));
     return out;
   }
   p.x = x.data();
   p.y = out.values.defined() ? out.values.data() : nullptr;
   p.indices = out.indices.defined() ? static_cast<std::int64_t*>(out.indices.data()) : nullptr;
-  p.kept = side_of(x, axes, false, false);
-  p.reduced = side_of(x, axes, true, !gives_indices(function));
+  p.kept = reduce_side(x, axes, false, false);
+  p.reduced = reduce_side(x, axes, true, !gives_indices(function));
   const auto& list = kReduce[static_cast<int>(function)];
   if (out.values.defined())
     execute(list, p, {&x}, {&out.values, &out.indices});
@@ -93,9 +113,18 @@ MaxResult reduce(ReduceFunction function, const Tensor& x, const Axes& axes, boo
   return out;
 }
 
+}  // namespace detail
+
+namespace {
+
+using detail::one_dim;
+using detail::reduce;
+using Axes = detail::ReduceAxes;
+
+Axes axes_of(const Tensor& x, const Dims& dims) { return detail::reduce_axes(x, dims); }
+
 Tensor adding(ReduceFunction function, const char* name, const Tensor& x, const Dims& dims, bool keepdim) {
   OpScope scope(name);
-  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
   const Axes axes = axes_of(x, dims);
   Tensor y = reduce(function, x, axes, keepdim).values;
   if (autograd::wanted(x)) {
@@ -124,8 +153,8 @@ Tensor max_backward(const Tensor& strided, const Tensor& y, const Tensor& indice
   p.indices = p.by_index ? static_cast<const std::int64_t*>(indices.data()) : nullptr;
   p.dy = dy.data();
   p.dx = dx.data();
-  p.kept = side_of(dx, axes, false, false);
-  p.reduced = side_of(dx, axes, true, !p.by_index);
+  p.kept = detail::reduce_side(dx, axes, false, false);
+  p.reduced = detail::reduce_side(dx, axes, true, !p.by_index);
   execute(kMaxBackward, p, {&x, &y, &indices, &dy}, {&dx});
   return dx;
 }
@@ -142,11 +171,11 @@ Gradients max_rule(const Backward& b, const Tensor& x, const Tensor& y, const Te
   return {mul(expand(b.grad().reshape(axes.keep_shape), shape), weights)};
 }
 
-Tensor largest(const char* name, const Tensor& x, const Dims& dims, bool keepdim) {
+/// max or min over any dimensions.
+Tensor extreme(ReduceFunction function, const char* name, const Tensor& x, const Dims& dims, bool keepdim) {
   OpScope scope(name);
-  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
   const Axes axes = axes_of(x, dims);
-  Tensor y = reduce(ReduceFunction::max, x, axes, keepdim).values;
+  Tensor y = reduce(function, x, axes, keepdim).values;
   if (autograd::wanted(x))
     autograd::record(y, name, {&x},
                      [x = Saved(x), y = Saved::output(y), axes](const Backward& b) -> Gradients {
@@ -156,10 +185,22 @@ Tensor largest(const char* name, const Tensor& x, const Dims& dims, bool keepdim
   return y;
 }
 
-/// One dimension, mapped into [0, rank); none for a scalar.
-Dims one_dim(const Tensor& x, int dim) {
-  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
-  return x.dim() == 0 && (dim == 0 || dim == -1) ? Dims() : Dims{normalize_dim(dim, x.dim())};
+/// max or min along one dimension, with its indices.
+MaxResult extreme_at(ReduceFunction function, const char* name, const Tensor& x, int dim, bool keepdim) {
+  OpScope scope(name);
+  const Axes axes = axes_of(x, one_dim(x, dim));
+  MaxResult out = reduce(function, x, axes, keepdim);
+  if (autograd::wanted(x))
+    autograd::record(out.values, name, {&x},
+                     [indices = Saved(out.indices), shape = x.shape(), axes](const Backward& b) -> Gradients {
+                       return max_rule(b, Tensor(), Tensor(), indices(b), shape, axes);
+                     });
+  return out;
+}
+
+Tensor position(ReduceFunction function, const char* name, const Tensor& x, const Dims& dims, bool keepdim) {
+  OpScope scope(name);
+  return reduce(function, x, axes_of(x, dims), keepdim).indices;
 }
 
 }  // namespace
@@ -173,30 +214,29 @@ Tensor mean(const Tensor& x, const Dims& dims, bool keepdim) {
   return adding(ReduceFunction::mean, "mean", x, dims, keepdim);
 }
 
-Tensor max(const Tensor& x) { return largest("max", x, {}, false); }
-Tensor amax(const Tensor& x, const Dims& dims, bool keepdim) { return largest("amax", x, dims, keepdim); }
-
+Tensor max(const Tensor& x) { return extreme(ReduceFunction::max, "max", x, {}, false); }
+Tensor min(const Tensor& x) { return extreme(ReduceFunction::min, "min", x, {}, false); }
+Tensor amax(const Tensor& x, const Dims& dims, bool keepdim) {
+  return extreme(ReduceFunction::max, "amax", x, dims, keepdim);
+}
+Tensor amin(const Tensor& x, const Dims& dims, bool keepdim) {
+  return extreme(ReduceFunction::min, "amin", x, dims, keepdim);
+}
 MaxResult max(const Tensor& x, int dim, bool keepdim) {
-  OpScope scope("max");
-  const Axes axes = axes_of(x, one_dim(x, dim));
-  MaxResult out = reduce(ReduceFunction::max_indices, x, axes, keepdim);
-  if (autograd::wanted(x))
-    autograd::record(out.values, "max", {&x},
-                     [indices = Saved(out.indices), shape = x.shape(), axes](const Backward& b) -> Gradients {
-                       return max_rule(b, Tensor(), Tensor(), indices(b), shape, axes);
-                     });
-  return out;
+  return extreme_at(ReduceFunction::max_indices, "max", x, dim, keepdim);
 }
-
-Tensor argmax(const Tensor& x) {
-  OpScope scope("argmax");
-  GPUNN_CHECK(x.defined(), "expected a tensor, got an undefined one");
-  return reduce(ReduceFunction::argmax, x, axes_of(x, {}), false).indices;
+MaxResult min(const Tensor& x, int dim, bool keepdim) {
+  return extreme_at(ReduceFunction::min_indices, "min", x, dim, keepdim);
 }
-
+Tensor argmax(const Tensor& x) { return position(ReduceFunction::argmax, "argmax", x, {}, false); }
+Tensor argmin(const Tensor& x) { return position(ReduceFunction::argmin, "argmin", x, {}, false); }
 Tensor argmax(const Tensor& x, int dim, bool keepdim) {
   OpScope scope("argmax");
-  return reduce(ReduceFunction::argmax, x, axes_of(x, one_dim(x, dim)), keepdim).indices;
+  return position(ReduceFunction::argmax, "argmax", x, one_dim(x, dim), keepdim);
+}
+Tensor argmin(const Tensor& x, int dim, bool keepdim) {
+  OpScope scope("argmin");
+  return position(ReduceFunction::argmin, "argmin", x, one_dim(x, dim), keepdim);
 }
 
 }  // namespace gpunn

@@ -32,6 +32,15 @@ std::vector<Operand> operands(MaxBackwardProblem& p) {
           {"dx", &p.dx, p.dtype, elements, Role::out}};
 }
 
+std::vector<Operand> operands(ReduceBackwardProblem& p) {
+  const std::int64_t outputs = numel_of(p.kept), elements = extent_of(p.kept, p.reduced);
+  return {
+      {"x", const_cast<void**>(&p.x), p.dtype, elements, Role::in},
+      {"y", const_cast<void**>(&p.y), p.dtype, p.function == ReduceFunction::norm ? outputs : 0, Role::in},
+      {"dy", const_cast<void**>(&p.dy), p.dtype, outputs, Role::in},
+      {"dx", &p.dx, p.dtype, elements, Role::out}};
+}
+
 Cost cost(const ReduceProblem& p) {
   const auto outputs = static_cast<double>(numel_of(p.kept));
   const double elements = outputs * static_cast<double>(numel_of(p.reduced));
@@ -47,13 +56,26 @@ Cost cost(const MaxBackwardProblem& p) {
   return {elements * size * (p.by_index ? 1 : 2) + outputs * (p.by_index ? size + 8 : 2 * size), elements};
 }
 
+Cost cost(const ReduceBackwardProblem& p) {
+  const auto outputs = static_cast<double>(numel_of(p.kept));
+  const double elements = outputs * static_cast<double>(numel_of(p.reduced));
+  const auto size = static_cast<double>(size_of(p.dtype));
+  return {2 * elements * size + outputs * size * (p.function == ReduceFunction::norm ? 2 : 1), 2 * elements};
+}
+
 namespace {
 
-const char* cpu_accepts(const ReduceProblem& p) { return p.dtype == DType::f32 ? nullptr : "takes f32"; }
+const char* cpu_accepts(const ReduceProblem& p) {
+  if (p.dtype != DType::f32) return "takes f32";
+  if (p.function != ReduceFunction::norm) return nullptr;
+  const NormTerm term = norm_term(p.parameter);
+  const bool ok = term != NormTerm::nonzero && term != NormTerm::power;
+  return ok ? nullptr : "takes norms with p = 1, 2 or infinite";
+}
 
 const char* ref_accepts(const ReduceProblem& p) {
-  if (is_floating(p.dtype) || p.function == ReduceFunction::sum) return nullptr;
-  if (p.function == ReduceFunction::mean) return "takes floating dtypes";
+  if (is_floating(p.dtype) || p.function == ReduceFunction::sum || counts(p.function)) return nullptr;
+  if (!chooses(p.function)) return "takes floating dtypes";
   return p.dtype == DType::i32 || p.dtype == DType::i64 ? nullptr : "takes floating dtypes, i32 and i64";
 }
 
@@ -61,7 +83,8 @@ const char* ref_accepts(const ReduceProblem& p) {
 const char* cuda_accepts(const ReduceProblem& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : ref_accepts(p);
 }
-const char* max_bwd_cuda_accepts(const MaxBackwardProblem& p) {
+template <class P>
+const char* bwd_cuda_accepts(const P& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
 }
 #endif
@@ -74,9 +97,35 @@ constexpr Implementation<ReduceProblem> kReduceEntries[] = {
     {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
 };
 
+constexpr Implementation<ReduceProblem> kStatisticsEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cuda_accepts, reduce_statistics_cuda_workspace, Determinism::bitwise,
+     reduce_statistics_cuda},
+#endif
+    {"cpu", DeviceType::cpu, cpu_accepts, reduce_cpu_workspace, Determinism::bitwise, reduce_cpu},
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
+};
+
+constexpr Implementation<ReduceProblem> kCountEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cuda_accepts, reduce_statistics_cuda_workspace, Determinism::bitwise,
+     reduce_statistics_cuda},
+#endif
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
+};
+
+constexpr Implementation<ReduceBackwardProblem> kReduceBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, bwd_cuda_accepts<ReduceBackwardProblem>, nullptr, Determinism::bitwise,
+     reduce_bwd_cuda},
+#endif
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, reduce_bwd_ref},
+};
+
 constexpr Implementation<MaxBackwardProblem> kMaxBackwardEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, max_bwd_cuda_accepts, nullptr, Determinism::bitwise, max_bwd_cuda},
+    {"cuda", DeviceType::cuda, bwd_cuda_accepts<MaxBackwardProblem>, nullptr, Determinism::bitwise,
+     max_bwd_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, max_bwd_ref},
 };
@@ -84,10 +133,25 @@ constexpr Implementation<MaxBackwardProblem> kMaxBackwardEntries[] = {
 }  // namespace
 
 constexpr ImplementationList<ReduceProblem> kReduce[kReduceFunctions] = {
-    {"sum", "forward", kReduceEntries},    {"mean", "forward", kReduceEntries},
-    {"amax", "forward", kReduceEntries},   {"max", "forward", kReduceEntries},
+    {"sum", "forward", kReduceEntries},
+    {"mean", "forward", kReduceEntries},
+    {"amax", "forward", kReduceEntries},
+    {"max", "forward", kReduceEntries},
     {"argmax", "forward", kReduceEntries},
+    {"amin", "forward", kReduceEntries},
+    {"min", "forward", kReduceEntries},
+    {"argmin", "forward", kReduceEntries},
+    {"prod", "forward", kStatisticsEntries},
+    {"var", "forward", kStatisticsEntries},
+    {"std", "forward", kStatisticsEntries},
+    {"norm", "forward", kStatisticsEntries},
+    {"logsumexp", "forward", kStatisticsEntries},
+    {"any", "forward", kCountEntries},
+    {"all", "forward", kCountEntries},
+    {"count_nonzero", "forward", kCountEntries},
 };
+constexpr ImplementationList<ReduceBackwardProblem> kProdBackward{"prod", "backward", kReduceBackwardEntries};
+constexpr ImplementationList<ReduceBackwardProblem> kNormBackward{"norm", "backward", kReduceBackwardEntries};
 constexpr ImplementationList<MaxBackwardProblem> kMaxBackward{"max", "backward", kMaxBackwardEntries};
 
 }  // namespace gpunn

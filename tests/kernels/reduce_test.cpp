@@ -145,6 +145,123 @@ TEST_P(ReduceDevice, TiesShareTheGradientOfAmaxAndIndicesTakeItAll) {
   EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(0, 6, 0, 0, 1, 0, 0, 0));
 }
 
+TEST_P(ReduceDevice, MinimaWithIndices) {
+  const Tensor x = Tensor::from({{7, 1, 1}, {kNaN, -9, kNaN}, {kInf, kInf, kInf}}).to(device());
+  const MaxResult rows = min(x, 1);
+  const std::vector<float> values = rows.values.to_vector<float>();
+  EXPECT_EQ(values[0], 1);
+  EXPECT_TRUE(std::isnan(values[1]));
+  EXPECT_EQ(values[2], kInf);
+  EXPECT_THAT(rows.indices.to_vector<std::int64_t>(), ElementsAre(1, 0, 0));
+  EXPECT_THAT(argmin(x, 0).to_vector<std::int64_t>(), ElementsAre(1, 1, 1));
+  EXPECT_EQ(argmin(x).item(), 3);
+  EXPECT_EQ(argmin(x, -1, true).shape(), Shape({3, 1}));
+  EXPECT_TRUE(std::isnan(min(x).item()));
+  EXPECT_THAT(amin(counting(), {0, 1}).to_vector<float>(), ElementsAre(0, 1, 2, 3));
+  // The lowest integer has no opposite.
+  const Tensor i = Tensor::from(std::vector<std::int64_t>{5, INT64_MIN, INT64_MAX}, {3}).to(device());
+  EXPECT_EQ(min(i).to_vector<std::int64_t>()[0], INT64_MIN);
+  EXPECT_EQ(argmin(i).item(), 1);
+}
+
+TEST_P(ReduceDevice, GradientsOfMinima) {
+  const Tensor x = Tensor::from({{9, 5, 5, 5}, {2, 3, 3, 3}}).to(device()).requires_grad_();
+  amin(x, {1}).backward(Tensor::from({6, 1}).to(device()));
+  EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(0, 2, 2, 2, 1, 0, 0, 0));
+  x.zero_grad();
+  min(x, 1).values.backward(Tensor::from({6, 1}).to(device()));
+  EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(0, 6, 0, 0, 1, 0, 0, 0));
+}
+
+TEST_P(ReduceDevice, VarianceOfTinySpreadAroundALargeMean) {
+  // 4096 + {0, 1/1024, …}: the mean needs 13 bits more than the spread has.
+  std::vector<float> values;
+  for (int i = 0; i < 1000; ++i) values.push_back(4096.0f + static_cast<float>(i % 2) / 1024);
+  const Tensor x = Tensor::from(values, {1000}).to(device());
+  const double expected = 0.25 / 1024 / 1024;
+  EXPECT_NEAR(var(x, {}, 0).item() / expected, 1, 1e-5);
+  EXPECT_NEAR(var(x).item() / expected, 1000.0 / 999, 1e-5);
+  EXPECT_NEAR(std(x, {}, 0).item() * 2048, 1, 1e-5);
+  EXPECT_EQ(var(counting(), {0, 2}, 1, true).shape(), Shape({1, 3, 1}));
+  const VarMean both = var_mean(counting(), {1, 2});
+  EXPECT_THAT(both.var.to_vector<float>(), ElementsAre(13, 13));
+  EXPECT_THAT(both.mean.to_vector<float>(), ElementsAre(5.5f, 17.5f));
+  // As PyTorch: 0 / 0 and 2 / 0.
+  EXPECT_TRUE(std::isnan(var(Tensor::from({3}).to(device())).item()));
+  EXPECT_EQ(var(Tensor::from({3, 5}).to(device()), {}, 5).item(), kInf);
+}
+
+TEST_P(ReduceDevice, Norms) {
+  const Tensor x = Tensor::from({{3, -4}, {0, 12}}).to(device());
+  EXPECT_EQ(norm(x).item(), 13);
+  EXPECT_THAT(norm(x, 2, {1}).to_vector<float>(), ElementsAre(5, 12));
+  EXPECT_THAT(norm(x, 1, {1}).to_vector<float>(), ElementsAre(7, 12));
+  EXPECT_THAT(norm(x, kInf, {0}).to_vector<float>(), ElementsAre(3, 12));
+  EXPECT_THAT(norm(x, -kInf, {0}).to_vector<float>(), ElementsAre(0, 4));
+  EXPECT_THAT(norm(x, 0, {1}).to_vector<float>(), ElementsAre(2, 1));
+  EXPECT_NEAR(norm(x, 3, {1}).to_vector<float>()[0], std::cbrt(91.0f), 1e-5);
+  EXPECT_EQ(norm(x, 2, {0, 1}, true).shape(), Shape({1, 1}));
+}
+
+TEST_P(ReduceDevice, GradientsWhereTheyAreSpecial) {
+  const Tensor zero = zeros({2, 3}, {.device = device()}).requires_grad_();
+  for (const double p : {0.5, 1.0, 2.0, 3.0, std::numeric_limits<double>::infinity()}) {
+    zero.zero_grad();
+    norm(zero, p, {1}).backward(ones({2}, {.device = device()}));
+    EXPECT_EQ(zero.grad().to_vector<float>(), std::vector<float>(6, 0.0f)) << p;
+  }
+  zero.zero_grad();
+  std(zero, {1}).backward(ones({2}, {.device = device()}));
+  EXPECT_EQ(zero.grad().to_vector<float>(), std::vector<float>(6, 0.0f));
+  const Tensor x = Tensor::from({{2, 0, 5}, {0, 0, 7}, {2, 3, 4}}).to(device()).requires_grad_();
+  prod(x, {1}).backward(ones({3}, {.device = device()}));
+  EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(0, 10, 0, 0, 0, 0, 12, 8, 6));
+  const Tensor tied = Tensor::from({-4, 4, 1}).to(device()).requires_grad_();
+  norm(tied, kInf).backward();
+  EXPECT_THAT(tied.grad().to_vector<float>(), ElementsAre(-0.5f, 0.5f, 0));
+}
+
+TEST_P(ReduceDevice, LogsumexpNeverOverflows) {
+  const Tensor x =
+      Tensor::from({{1000, 1000}, {-kInf, -kInf}, {kInf, 0}, {-kInf, 3}, {kNaN, kInf}}).to(device());
+  const std::vector<float> y = logsumexp(x, {1}).to_vector<float>();
+  EXPECT_NEAR(y[0], 1000 + std::log(2.0), 1e-4);
+  EXPECT_EQ(y[1], -kInf);
+  EXPECT_EQ(y[2], kInf);
+  EXPECT_EQ(y[3], 3);
+  EXPECT_TRUE(std::isnan(y[4]));
+  EXPECT_EQ(logsumexp(x, {-1}, true).shape(), Shape({5, 1}));
+}
+
+TEST_P(ReduceDevice, AnyAllAndCounts) {
+  const Tensor x = Tensor::from({{0, 0, 0}, {0, kNaN, 0}, {1, -2, 3}}).to(device());
+  EXPECT_EQ(any(x).dtype(), DType::boolean);
+  EXPECT_THAT(any(x, {1}).to_vector<std::int64_t>(), ElementsAre(0, 1, 1));
+  EXPECT_THAT(all(x, {1}).to_vector<std::int64_t>(), ElementsAre(0, 0, 1));
+  EXPECT_THAT(count_nonzero(x, {1}).to_vector<std::int64_t>(), ElementsAre(0, 1, 3));
+  EXPECT_EQ(count_nonzero(x).item(), 4);
+  EXPECT_EQ(any(x).item(), 1);
+  EXPECT_EQ(all(x).item(), 0);
+  EXPECT_EQ(all(x.to(DType::boolean), {1}, true).shape(), Shape({3, 1}));
+}
+
+TEST_P(ReduceDevice, StatisticsOfNothing) {
+  const Tensor x = zeros({2, 0}, {.device = device()});
+  EXPECT_THAT(prod(x, {1}).to_vector<float>(), ElementsAre(1, 1));
+  EXPECT_EQ(norm(x).item(), 0);
+  EXPECT_TRUE(std::isnan(var(x).item()));
+  EXPECT_TRUE(std::isnan(std(x).item()));
+  EXPECT_EQ(logsumexp(x, {1}).to_vector<float>()[1], -kInf);
+  EXPECT_EQ(any(x).item(), 0);
+  EXPECT_EQ(all(x).item(), 1);
+  EXPECT_EQ(count_nonzero(x).item(), 0);
+  EXPECT_EQ(var(x, {0}).shape(), Shape({0}));
+  EXPECT_THAT([&] { amin(x, {1}); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("[amin] expected at least one")));
+  EXPECT_THAT([&] { argmin(x); }, ThrowsMessage<InvalidArgument>(HasSubstr("[argmin]")));
+  EXPECT_THAT([&] { norm(x, kInf); }, ThrowsMessage<InvalidArgument>(HasSubstr("[norm]")));
+}
+
 TEST_P(ReduceDevice, ExpandIsAViewAndSumToItsOpposite) {
   const Tensor x = Tensor::from({1, 2}).reshape({2, 1}).to(device());
   const Tensor y = expand(x, {4, -1, 3});
@@ -182,6 +299,23 @@ TEST(Reduce, RejectsBadArguments) {
   EXPECT_THAT([&] { sum_to(x, {1, 2, 3}); }, ThrowsMessage<InvalidArgument>(HasSubstr("[sum_to]")));
 }
 
+TEST(Reduce, RejectsBadArgumentsOfStatistics) {
+  const Tensor x = zeros({2, 3}), i = zeros({2, 3}, {.dtype = DType::i64});
+  EXPECT_THAT([&] { var(i); }, ThrowsMessage<InvalidArgument>(HasSubstr("[var]")));
+  EXPECT_THAT([&] { prod(i); }, ThrowsMessage<InvalidArgument>(HasSubstr("[prod]")));
+  EXPECT_THAT([&] { std(x, {2}); }, ThrowsMessage<InvalidArgument>(HasSubstr("[std] expected dimensions")));
+  EXPECT_THAT([&] { var(x, {}, kNaN); }, ThrowsMessage<InvalidArgument>(HasSubstr("correction")));
+  EXPECT_THAT([&] { norm(x, kNaN); }, ThrowsMessage<InvalidArgument>(HasSubstr("[norm]")));
+  EXPECT_THAT([&] { norm(i); }, ThrowsMessage<InvalidArgument>(HasSubstr("[norm]")));
+  EXPECT_THAT([&] { logsumexp(x, {0, 0}); }, ThrowsMessage<InvalidArgument>(HasSubstr("once")));
+  EXPECT_THAT([&] { logsumexp(i, {0}); }, ThrowsMessage<InvalidArgument>(HasSubstr("[logsumexp]")));
+  EXPECT_THAT([&] { any(Tensor()); }, ThrowsMessage<InvalidArgument>(HasSubstr("[any]")));
+  EXPECT_THAT([&] { all(x, {-3}); }, ThrowsMessage<InvalidArgument>(HasSubstr("[all]")));
+  EXPECT_THAT([&] { min(x, 2); }, ThrowsMessage<InvalidArgument>(HasSubstr("[min]")));
+  EXPECT_THAT([&] { min(zeros({2}, {.dtype = DType::boolean})); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("got bool")));
+}
+
 // ---- derivatives
 
 struct Differentiable {
@@ -211,6 +345,28 @@ std::vector<Differentiable> differentiable() {
        },
        {2, 3, 4}},
       {"of a view", [](const Inputs& in) { return sum(in[0].t() * in[0].t(), {0}); }, {3, 4}},
+      {"amin", [](const Inputs& in) { return amin(in[0] * exp(in[0]), {1}); }, {3, 4}},
+      {"min of all", [](const Inputs& in) { return min(exp(in[0])); }, {2, 5}},
+      {"min with indices", [](const Inputs& in) { return min(in[0] * in[0], 0).values; }, {4, 3}},
+      {"prod", [](const Inputs& in) { return prod(in[0]); }, {2, 3}},
+      {"prod over axes", [](const Inputs& in) { return prod(exp(in[0]), {0, 2}, true); }, {3, 2, 2}},
+      {"prod of one element", [](const Inputs& in) { return prod(in[0] * in[0], {1}); }, {3, 1}},
+      {"var", [](const Inputs& in) { return var(in[0]); }, {7}},
+      {"var over axes", [](const Inputs& in) { return var(exp(in[0]), {0, 2}, 0, true); }, {3, 2, 2}},
+      {"std", [](const Inputs& in) { return std(in[0] * in[0], {1}); }, {2, 4}},
+      {"var_mean",
+       [](const Inputs& in) {
+         const VarMean r = var_mean(in[0], {0});
+         return r.var * r.mean;
+       },
+       {4, 2}},
+      {"norm", [](const Inputs& in) { return norm(in[0]); }, {2, 3}},
+      {"norm p=2 over axes", [](const Inputs& in) { return norm(tanh(in[0]), 2, {0, 2}); }, {2, 3, 2}},
+      {"norm p=1", [](const Inputs& in) { return norm(in[0] * in[0], 1, {1}); }, {3, 4}},
+      {"norm p=inf", [](const Inputs& in) { return norm(in[0] * exp(in[0]), kInf, {1}, true); }, {3, 4}},
+      {"norm p=-inf", [](const Inputs& in) { return norm(exp(in[0]), -kInf, {0}); }, {3, 4}},
+      {"logsumexp", [](const Inputs& in) { return logsumexp(in[0] * in[0], {1}); }, {3, 4}},
+      {"logsumexp of all", [](const Inputs& in) { return logsumexp(in[0], {}, true); }, {3, 4}},
       {"large", [](const Inputs& in) { return sum(sigmoid(in[0]), {0}); }, {40, 5}},
   };
 }
@@ -224,6 +380,24 @@ TEST(ReduceGradient, FirstDerivatives) {
 TEST(ReduceGradient, SecondDerivatives) {
   for (const Differentiable& d : differentiable())
     EXPECT_TRUE(gradgradcheck(d.f, {{d.shape, fill::normal(0, 1)}})) << d.name;
+}
+
+TEST(ReduceGradient, ProductsWithZeros) {
+  const auto f = [](const Inputs& in) { return prod(in[0], {1}); };
+  for (const std::int64_t period : {3, 5, 7}) {
+    const std::vector<GradInput> inputs{{{3, 5}, fill::every(period, 0, fill::normal(0, 1))}};
+    EXPECT_TRUE(gradcheck(f, inputs)) << period;
+    EXPECT_TRUE(gradgradcheck(f, inputs)) << period;
+  }
+}
+
+TEST(ReduceGradient, GeneralNormsHaveFirstDerivativesOnly) {
+  for (const double p : {3.0, 1.5, 0.5}) {
+    const auto f = [p](const Inputs& in) { return norm(in[0], p, {1}); };
+    EXPECT_TRUE(gradcheck(f, {{{3, 4}, fill::avoid(0, 0.1, fill::normal(0, 1))}})) << p;
+  }
+  const Tensor x = randn({3}).requires_grad_();
+  EXPECT_THROW(norm(x, 3).backward({}, true, true), Unsupported);
 }
 
 }  // namespace

@@ -3,31 +3,35 @@
 
 namespace gpunn::parity {
 
+void add_cross_entropy_cases(Suite& suite);
+void add_ctc_cases(Suite& suite);
 void add_elementwise_cases(Suite& suite);
 void add_indexing_cases(Suite& suite);
+void add_loss_cases(Suite& suite);
+void add_matmul_cases(Suite& suite);
 void add_movement_cases(Suite& suite);
-void add_reduce_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
-void add_matmul_cases(Suite& suite);
+void add_reduce_cases(Suite& suite);
+void add_scan_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
-void add_cross_entropy_cases(Suite& suite);
-void add_loss_cases(Suite& suite);
-void add_ctc_cases(Suite& suite);
+void add_sort_cases(Suite& suite);
 
 Suite all_cases() {
   Suite suite;
+  add_cross_entropy_cases(suite);
+  add_ctc_cases(suite);
   add_elementwise_cases(suite);
   add_indexing_cases(suite);
+  add_loss_cases(suite);
+  add_matmul_cases(suite);
   add_movement_cases(suite);
-  add_reduce_cases(suite);
   add_optim_cases(suite);
   add_primitives_cases(suite);
-  add_matmul_cases(suite);
+  add_reduce_cases(suite);
+  add_scan_cases(suite);
   add_softmax_cases(suite);
-  add_cross_entropy_cases(suite);
-  add_loss_cases(suite);
-  add_ctc_cases(suite);
+  add_sort_cases(suite);
   return suite;
 }
 

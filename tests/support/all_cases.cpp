@@ -4,6 +4,7 @@
 namespace gpunn::parity {
 
 void add_elementwise_cases(Suite& suite);
+void add_elementwise_functions_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
@@ -15,6 +16,7 @@ void add_loss_cases(Suite& suite);
 Suite all_cases() {
   Suite suite;
   add_elementwise_cases(suite);
+  add_elementwise_functions_cases(suite);
   add_reduce_cases(suite);
   add_optim_cases(suite);
   add_primitives_cases(suite);

@@ -68,18 +68,35 @@ void RunVectors(const float* const (&in)[sizeof...(I)], float* y, std::size_t n,
 template <class Functor, class Function, std::size_t... I>
 void RunScalars(const void* const* in, void* y, std::size_t n, float s, float t, std::index_sequence<I...>) {
   using Out = std::conditional_t<MapGroup<Function>::kResult == MapResult::boolean, bool, float>;
-  using First = std::conditional_t<MapGroup<Function>::kSelects, bool, float>;
   Out* out = static_cast<Out*>(y);
   for (std::size_t i = 0; i < n; ++i)
-    out[i] = Functor::template apply<float>(
-        static_cast<float>(static_cast<const std::conditional_t<I == 0, First, float>*>(in[I])[i])..., s, t);
+    out[i] = Functor::template apply<float>(static_cast<const float*>(in[I])[i]..., s, t);
+}
+
+/// where: a bool condition beside two floats.
+inline void RunSelection(const void* const* in, float* y, std::size_t n) {
+  const Tag d;
+  const hn::RebindToUnsigned<Tag> wide;
+  const hn::Rebind<std::uint8_t, Tag> narrow;
+  const auto* condition = static_cast<const std::uint8_t*>(in[0]);
+  const auto *a = static_cast<const float*>(in[1]), *b = static_cast<const float*>(in[2]);
+  const std::size_t lanes = hn::Lanes(d);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto chosen = hn::Ne(hn::PromoteTo(wide, hn::LoadU(narrow, condition + i)), hn::Zero(wide));
+    const Vector va = hn::LoadU(d, a + i), vb = hn::LoadU(d, b + i);
+    hn::StoreU(hn::IfThenElse(hn::RebindMask(d, chosen), va, vb), d, y + i);
+  }
+  for (; i < n; ++i) y[i] = condition[i] != 0 ? a[i] : b[i];
 }
 
 template <class Functor, class Function>
 void RunFunctor(const void* const* in, void* y, std::size_t n, float s, float t) {
   constexpr int K = kInputs<Function>;
   constexpr auto indices = std::make_index_sequence<static_cast<std::size_t>(K)>();
-  if constexpr (VectorForm<Functor>::value) {
+  if constexpr (MapGroup<Function>::kSelects) {
+    RunSelection(in, static_cast<float*>(y), n);
+  } else if constexpr (VectorForm<Functor>::value) {
     const float* floats[K];
     for (int k = 0; k < K; ++k) floats[k] = static_cast<const float*>(in[k]);
     RunVectors<Functor>(floats, static_cast<float*>(y), n, s, t, indices);

@@ -12,6 +12,7 @@
 #include "gpunn/kernels/elementwise/activations.h"
 #include "gpunn/kernels/elementwise/compare.h"
 #include "gpunn/kernels/elementwise/math_functions.h"
+#include "hwy/targets.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 
@@ -60,9 +61,9 @@ double mish_exact(double v) {
 }
 double silu_exact(double v) { return v < 0 ? v * std::exp(v) / (1 + std::exp(v)) : v / (1 + std::exp(-v)); }
 
-TEST(ElementwiseFunctionsAccuracy, WithinTheStatedBoundsOverTheWholeRange) {
+void expect_accuracy(std::uint64_t step) {
   std::vector<float> x;
-  for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += 9973)
+  for (std::uint64_t bits = 0; bits <= 0xffffffffu; bits += step)
     if (const float v = std::bit_cast<float>(static_cast<std::uint32_t>(bits)); std::isfinite(v))
       x.push_back(v);
   const Accuracy functions[] = {
@@ -104,8 +105,25 @@ TEST(ElementwiseFunctionsAccuracy, WithinTheStatedBoundsOverTheWholeRange) {
       }
     }
     EXPECT_TRUE(worst <= f.bound) << f.name << "(" << at << "): " << worst << " ulp";
-    RecordProperty(f.name, std::to_string(worst));
+    ::testing::Test::RecordProperty(f.name, std::to_string(worst));
   }
+}
+
+TEST(ElementwiseFunctionsAccuracy, WithinTheStatedBoundsOverTheWholeRange) { expect_accuracy(9973); }
+
+TEST(ElementwiseFunctionsAccuracy, OnEverySimdTarget) {
+  int seen = 0;
+  for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
+    if ((hwy::SupportedTargets() & target) == 0) continue;
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    expect_accuracy(99991);
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+    ++seen;
+  }
+  EXPECT_GT(seen, 0);
 }
 
 TEST(ElementwiseFunctionsAccuracy, ValueDoesNotDependOnPosition) {

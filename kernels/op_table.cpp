@@ -4,6 +4,7 @@
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/ctc/ctc_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
+#include "gpunn/kernels/elementwise/functions_impl.h"
 #include "gpunn/kernels/indexing/indexing_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
@@ -59,6 +60,95 @@ void add_elementwise(std::vector<OpInfo>& table) {
   add("relu", {unary(U::relu), binary(B::relu_grad)});
   add("sigmoid", {unary(U::sigmoid), binary(B::sigmoid_grad)});
   add("tanh", {unary(U::tanh), binary(B::tanh_grad)});
+}
+
+void add_activations(std::vector<OpInfo>& table) {
+  using F = ActivationFunction;
+  const auto add = [&](const char* name, F f) {
+    const auto gradient = static_cast<ActivationGrad>(f);
+    table.push_back({name, "elementwise", {describe(map_list(f)), describe(map_list(gradient))}});
+  };
+  for (const auto& [name, f] : {std::pair{"leaky_relu", F::leaky_relu},
+                                {"elu", F::elu},
+                                {"selu", F::selu},
+                                {"celu", F::celu},
+                                {"silu", F::silu},
+                                {"mish", F::mish},
+                                {"softplus", F::softplus},
+                                {"softsign", F::softsign},
+                                {"hardtanh", F::hardtanh},
+                                {"relu6", F::hardtanh},
+                                {"hardsigmoid", F::hardsigmoid},
+                                {"hardswish", F::hardswish},
+                                {"logsigmoid", F::logsigmoid}})
+    add(name, f);
+  add("gelu", F::gelu);
+  table.back().lists.push_back(describe(map_list(F::gelu_tanh)));
+  table.back().lists.push_back(describe(map_list(ActivationGrad::gelu_tanh)));
+  using G = BinaryMathGrad;
+  table.push_back({"prelu",
+                   "elementwise",
+                   {describe(map_list(BinaryMath::prelu)), describe(map_list(G::prelu_x)),
+                    describe(map_list(G::prelu_w))}});
+  table.push_back({"glu", "elementwise", {}, "a product with sigmoid"});
+}
+
+void add_math_functions(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "elementwise", std::move(lists)});
+  };
+  using F = MathFunction;
+#define GPUNN_TABLE_ROW(name, Functor, op)                                              \
+  if (MathGrad::name != MathGrad::pow_scalar && MathGrad::name != MathGrad::scalar_pow) \
+    add(op, {describe(map_list(F::name)), describe(map_list(MathGrad::name))});
+  GPUNN_MATH_GRADS(GPUNN_TABLE_ROW)
+#undef GPUNN_TABLE_ROW
+  for (const auto& [name, f] : {std::pair{"sign", F::sign},
+                                {"floor", F::floor},
+                                {"ceil", F::ceil},
+                                {"round", F::round},
+                                {"trunc", F::trunc}})
+    add(name, {describe(map_list(f))});
+  using B = BinaryMath;
+  using G = BinaryMathGrad;
+  add("pow", {describe(map_list(B::pow)), describe(map_list(F::pow_scalar)),
+              describe(map_list(F::scalar_pow)), describe(map_list(G::pow_a)), describe(map_list(G::pow_b)),
+              describe(map_list(MathGrad::pow_scalar)), describe(map_list(MathGrad::scalar_pow))});
+  add("maximum", {describe(map_list(B::maximum)), describe(map_list(G::maximum))});
+  add("minimum", {describe(map_list(B::minimum)), describe(map_list(G::minimum))});
+  add("fmod", {describe(map_list(B::fmod)), describe(map_list(G::fmod_b))});
+  add("remainder", {describe(map_list(B::remainder)), describe(map_list(G::remainder_b))});
+  add("atan2",
+      {describe(map_list(B::atan2)), describe(map_list(G::atan2_a)), describe(map_list(G::atan2_b))});
+  add("lerp", {describe(map_list(TernaryFunction::lerp)), describe(map_list(B::lerp_scalar))});
+  add("addcmul", {describe(map_list(TernaryFunction::addcmul))});
+  add("addcdiv", {describe(map_list(TernaryFunction::addcdiv))});
+  add("where", {describe(map_list(Selection::where))});
+  constexpr const char* kSteps = "a step function; PyTorch has no gradient of it either";
+  table.push_back({"heaviside", "elementwise", {describe(map_list(B::heaviside))}, "", kSteps, kSteps});
+}
+
+/// Comparisons with a scalar are functions of their own below the same names.
+void add_comparisons(std::vector<OpInfo>& table) {
+  constexpr const char* kTruth = "its result is truth values";
+  const auto add = [&](const char* name, std::vector<ListInfo> lists) {
+    table.push_back({name, "elementwise", std::move(lists), "", kTruth, kTruth});
+  };
+  using C = CompareFunction;
+  using P = Predicate;
+  add("eq", {describe(map_list(C::eq)), describe(map_list(P::eq_scalar))});
+  add("ne", {describe(map_list(C::ne)), describe(map_list(P::ne_scalar))});
+  add("lt", {describe(map_list(C::lt)), describe(map_list(P::lt_scalar))});
+  add("le", {describe(map_list(C::le)), describe(map_list(P::le_scalar))});
+  add("gt", {describe(map_list(C::gt)), describe(map_list(P::gt_scalar))});
+  add("ge", {describe(map_list(C::ge)), describe(map_list(P::ge_scalar))});
+  add("logical_and", {describe(map_list(C::logical_and))});
+  add("logical_or", {describe(map_list(C::logical_or))});
+  add("logical_xor", {describe(map_list(C::logical_xor))});
+  add("logical_not", {describe(map_list(P::logical_not))});
+  add("isnan", {describe(map_list(P::isnan))});
+  add("isinf", {describe(map_list(P::isinf))});
+  add("isfinite", {describe(map_list(P::isfinite))});
 }
 
 void add_reduce(std::vector<OpInfo>& table) {
@@ -158,6 +248,9 @@ std::vector<OpInfo> op_table() {
   std::vector<OpInfo> table;
   add_primitives(table);
   add_elementwise(table);
+  add_activations(table);
+  add_math_functions(table);
+  add_comparisons(table);
   add_reduce(table);
   add_movement(table);
   add_indexing(table);

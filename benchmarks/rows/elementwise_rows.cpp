@@ -1,5 +1,8 @@
+#include <string>
+
 #include "benchmarks/op_bench.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
+#include "gpunn/kernels/elementwise/functions_impl.h"
 
 namespace gpunn::bench {
 namespace {
@@ -30,6 +33,30 @@ BinaryProblem binary(BinaryFunction f, std::int64_t rows, std::int64_t cols, boo
   return p;
 }
 
+/// Contiguous inputs of n elements.
+template <class Function>
+MapProblem<Function> mapped(Function f, std::int64_t n, double s, double t) {
+  MapProblem<Function> p{};
+  p.dtype = DType::f32;
+  p.function = f;
+  p.s = s;
+  p.t = t;
+  p.rank = 1;
+  p.shape[0] = n;
+  for (auto& strides : p.strides) strides[0] = 1;
+  return p;
+}
+
+/// Every function of a group.
+template <class Function>
+void add_group(Bench& bench, double s, double t) {
+  for (int i = 0; i < MapGroup<Function>::kFunctions; ++i) {
+    const auto f = static_cast<Function>(i);
+    constexpr std::int64_t n = 1 << 18;
+    bench.row(map_list(f), std::to_string(n), mapped(f, n, s, t));
+  }
+}
+
 }  // namespace
 
 void add_elementwise_rows(Bench& bench) {
@@ -43,6 +70,22 @@ void add_elementwise_rows(Bench& bench) {
     bench.row(kBinary[static_cast<int>(f)], "4096x1024", binary(f, 4096, 1024, false));
     bench.row(kBinary[static_cast<int>(f)], "4096x1024 + row", binary(f, 4096, 1024, true));
   }
+  for (const ActivationFunction f :
+       {ActivationFunction::gelu, ActivationFunction::gelu_tanh, ActivationFunction::silu}) {
+    const auto gradient = static_cast<ActivationGrad>(f);
+    bench.row(map_list(f), std::to_string(kLarge), mapped(f, kLarge, 0, 0));
+    bench.row(map_list(gradient), std::to_string(kLarge), mapped(gradient, kLarge, 0, 0));
+  }
+  add_group<ActivationFunction>(bench, 1, 20);
+  add_group<ActivationGrad>(bench, 1, 20);
+  add_group<MathFunction>(bench, 1.75, 2);
+  add_group<MathGrad>(bench, 1.75, 2);
+  add_group<BinaryMath>(bench, 0.3, 0);
+  add_group<BinaryMathGrad>(bench, 0, 0);
+  add_group<TernaryFunction>(bench, 1.25, 0);
+  add_group<Selection>(bench, 0, 0);
+  add_group<CompareFunction>(bench, 0, 0);
+  add_group<Predicate>(bench, 1, 0);
 }
 
 }  // namespace gpunn::bench

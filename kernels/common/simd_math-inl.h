@@ -43,9 +43,9 @@ HWY_INLINE hn::Vec<D> PowerOfTwo(D d, VI n) {
   return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(n, hn::Set(di, 127))));
 }
 
-/// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2.
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE V Exp(D d, V x) {
+/// e^(x + low) = 2^n e^r with n = round(x / ln 2), |r| <= ln(2) / 2; |low| <= 0.1 is used only under kLow.
+template <bool kLow, class D, class V = hn::Vec<D>>
+HWY_INLINE V ExpOfSum(D d, V x, V low) {
   // Beyond these bounds the result is 0 or infinity. The zeros (masked places of a softmax) are selected, not
   // computed: products that underflow cost 150 cycles each.
   const auto vanishes = hn::Lt(x, hn::Set(d, -104.0f));
@@ -55,6 +55,7 @@ HWY_INLINE V Exp(D d, V x) {
   // ln 2 in two parts; the first has 9 bits, so that its product with n is exact.
   V r = hn::NegMulAdd(nf, hn::Set(d, 0x1.63p-1f), bounded);
   r = hn::NegMulAdd(nf, hn::Set(d, -0x1.bd0106p-13f), r);
+  if constexpr (kLow) r = hn::Add(r, low);
   // e^r = 1 + r + r^2 p(r), |error| < 3.3e-9
   const V p = Polynomial(r, hn::Set(d, 0x1.fffffcp-2f), hn::Set(d, 0x1.55548ap-3f),
                          hn::Set(d, 0x1.555916p-5f), hn::Set(d, 0x1.123fc6p-7f), hn::Set(d, 0x1.6a1a6ep-10f));
@@ -63,6 +64,10 @@ HWY_INLINE V Exp(D d, V x) {
   const auto half = hn::ShiftRight<1>(n);
   const V scaled = hn::Mul(hn::Mul(y, PowerOfTwo(d, half)), PowerOfTwo(d, hn::Sub(n, half)));
   return hn::IfThenElse(hn::Eq(x, x), hn::IfThenZeroElse(vanishes, scaled), x);
+}
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Exp(D d, V x) {
+  return ExpOfSum<false>(d, x, x);
 }
 
 /// ln x = e ln 2 + ln(1 + f) with 1 + f in [sqrt(1/2), sqrt(2)).

@@ -10,6 +10,9 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/error.h"
+#include "gpunn/kernels/elementwise/activations.h"
+#include "gpunn/kernels/elementwise/compare.h"
+#include "gpunn/kernels/elementwise/math_functions.h"
 #include "gpunn/kernels/reduce/reduce.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
@@ -169,6 +172,36 @@ TEST_P(ElementwiseDevice, IntegersWrapAround) {
   EXPECT_THAT(mul(x, 3).to_vector<std::int32_t>(), ElementsAre(0, -3));
 }
 
+TEST_P(ElementwiseDevice, ComparisonsAndLogic) {
+  const auto truths = [](const Tensor& t) {
+    EXPECT_EQ(t.dtype(), DType::boolean);
+    return t.to(DType::i32).to_vector<std::int32_t>();
+  };
+  const Tensor a = make({1, 2, kNaN, kInf}), b = make({2, 2, kNaN, -kInf}), z = make({0, -0.0f, kNaN, 3});
+  EXPECT_THAT(truths(eq(a, b)), ElementsAre(0, 1, 0, 0));
+  EXPECT_THAT(truths(ne(a, b)), ElementsAre(1, 0, 1, 1));
+  EXPECT_THAT(truths(lt(a, b)), ElementsAre(1, 0, 0, 0));
+  EXPECT_THAT(truths(le(a, b)), ElementsAre(1, 1, 0, 0));
+  EXPECT_THAT(truths(gt(a, b)), ElementsAre(0, 0, 0, 1));
+  EXPECT_THAT(truths(ge(a, b)), ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(truths(gt(a, 1.5)), ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(truths(le(a, 2)), ElementsAre(1, 1, 0, 0));
+  EXPECT_THAT(truths(logical_and(a, z)), ElementsAre(0, 0, 1, 1));
+  EXPECT_THAT(truths(logical_or(z, z)), ElementsAre(0, 0, 1, 1));
+  EXPECT_THAT(truths(logical_xor(a, z)), ElementsAre(1, 1, 0, 0));
+  EXPECT_THAT(truths(logical_not(z)), ElementsAre(1, 1, 0, 0));
+  EXPECT_THAT(truths(isnan(a)), ElementsAre(0, 0, 1, 0));
+  EXPECT_THAT(truths(isinf(b)), ElementsAre(0, 0, 0, 1));
+  EXPECT_THAT(truths(isfinite(a)), ElementsAre(1, 1, 0, 0));
+  const Tensor flags = gt(a, 1.5),
+               big = Tensor::from(std::vector<std::int64_t>{1, 1LL << 53, (1LL << 53) + 1}, {3});
+  EXPECT_THAT(truths(logical_and(flags, logical_not(flags))), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(truths(eq(flags, 1)), ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(truths(eq(big.to(device()), 0x1p53)), ElementsAre(0, 1, 0));
+  expect_same(where(flags, a, 7), {7, 2, 7, kInf}, "where");
+  expect_same(heaviside(z, make({9, 8, 7, 6})), {9, 8, 0, 1}, "heaviside");
+}
+
 TEST_P(ElementwiseDevice, EmptyTensors) {
   const Tensor x = zeros({0, 3}, {.device = device()});
   EXPECT_EQ(exp(x).shape(), Shape({0, 3}));
@@ -278,12 +311,124 @@ std::vector<Differentiable> differentiable() {
   };
 }
 
+/// Functions of one tensor, on inputs away from their kinks and poles.
+std::vector<Differentiable> functions_of_one() {
+  struct Function {
+    const char* name;
+    Tensor (*f)(const Tensor&);
+    Fill values;
+  };
+  const Fill any = fill::normal(0, 1), positive = fill::uniform(0.3, 3), inside = fill::uniform(-0.8, 0.8);
+  const Fill off_zero = fill::avoid(0, 0.05, fill::normal(0, 1));
+  const Fill off_three = fill::avoid(3, 0.05, fill::avoid(-3, 0.05, fill::normal(0, 3)));
+  const Fill off_six = fill::avoid(6, 0.05, fill::avoid(0, 0.05, fill::normal(3, 4)));
+  const Function functions[] = {
+      {"abs", abs, off_zero},
+      {"square", square, any},
+      {"sqrt", sqrt, positive},
+      {"rsqrt", rsqrt, positive},
+      {"reciprocal", reciprocal, positive},
+      {"exp2", exp2, any},
+      {"expm1", expm1, any},
+      {"log1p", log1p, positive},
+      {"log2", log2, positive},
+      {"log10", log10, positive},
+      {"sin", sin, any},
+      {"cos", cos, any},
+      {"tan", tan, inside},
+      {"asin", asin, inside},
+      {"acos", acos, inside},
+      {"atan", atan, any},
+      {"sinh", sinh, any},
+      {"cosh", cosh, any},
+      {"erf", erf, any},
+      {"clamp", [](const Tensor& x) { return clamp(x, 0, 6); }, off_six},
+      {"clamp from below", [](const Tensor& x) { return clamp(x, 0); }, off_zero},
+      {"pow", [](const Tensor& x) { return pow(x, 2.5); }, positive},
+      {"pow 2", [](const Tensor& x) { return pow(x, 2); }, any},
+      {"pow 1", [](const Tensor& x) { return pow(x, 1); }, any},
+      {"pow 0", [](const Tensor& x) { return pow(x, 0) * x; }, any},
+      {"pow of 1.5", [](const Tensor& x) { return pow(1.5, x); }, any},
+      {"leaky_relu", [](const Tensor& x) { return leaky_relu(x, 0.2); }, off_zero},
+      {"elu", [](const Tensor& x) { return elu(x, 1.3); }, off_zero},
+      {"selu", selu, off_zero},
+      {"celu", [](const Tensor& x) { return celu(x, 1.3); }, off_zero},
+      {"gelu", [](const Tensor& x) { return gelu(x); }, any},
+      {"gelu tanh", [](const Tensor& x) { return gelu(x, GeluApproximate::tanh); }, any},
+      {"silu", silu, any},
+      {"mish", mish, any},
+      {"softplus", [](const Tensor& x) { return softplus(x, 1.5, 6); },
+       fill::avoid(4, 0.05, fill::normal(2, 3))},
+      {"softsign", softsign, off_zero},
+      {"hardtanh", [](const Tensor& x) { return hardtanh(x, 0, 6); }, off_six},
+      {"relu6", relu6, off_six},
+      {"hardsigmoid", hardsigmoid, off_three},
+      {"hardswish", hardswish, off_three},
+      {"logsigmoid", logsigmoid, any},
+  };
+  std::vector<Differentiable> list;
+  for (const Function& f : functions)
+    list.push_back({f.name, [g = f.f](const Inputs& in) { return g(in[0]); }, {{{2, 4}, f.values}}});
+  return list;
+}
+
+std::vector<Differentiable> functions_of_several() {
+  const Fill any = fill::normal(0, 1), positive = fill::uniform(0.3, 3);
+  const Fill off_zero = fill::avoid(0, 0.05, fill::normal(0, 1));
+  return {
+      {"glu", [](const Inputs& in) { return glu(in[0], 0); }, {{{4, 3}, any}}},
+      {"prelu", [](const Inputs& in) { return prelu(in[0], in[1]); }, {{{2, 3, 2}, off_zero}, {{3}, any}}},
+      {"prelu, one weight",
+       [](const Inputs& in) { return prelu(in[0], in[1]); },
+       {{{5}, off_zero}, {{1}, any}}},
+      {"pow", [](const Inputs& in) { return pow(in[0], in[1]); }, {{{2, 3}, positive}, {{3}, positive}}},
+      {"maximum", [](const Inputs& in) { return maximum(in[0], in[1]); }, {{{2, 3}, any}, {{2, 1}, any}}},
+      {"minimum", [](const Inputs& in) { return minimum(in[0], in[1]); }, {{{3}, any}, {{2, 3}, any}}},
+      // Quotients between 1.1 and 1.9: no jump is near.
+      {"fmod",
+       [](const Inputs& in) { return fmod(in[0], in[1]); },
+       {{{3}, fill::uniform(3.4, 3.6)}, {{2, 3}, fill::uniform(1.9, 3)}}},
+      {"remainder",
+       [](const Inputs& in) { return remainder(in[0] * in[0], -in[1]); },
+       {{{3}, fill::uniform(1.85, 1.9)}, {{2, 3}, fill::uniform(1.9, 3)}}},
+      {"atan2", [](const Inputs& in) { return atan2(in[0], in[1]); }, {{{2, 3}, any}, {{3}, positive}}},
+      {"lerp",
+       [](const Inputs& in) { return lerp(in[0], in[1], in[2]); },
+       {{{2, 3}, any}, {{3}, any}, {{2, 1}, any}}},
+      {"lerp by a number",
+       [](const Inputs& in) { return lerp(in[0], in[1], 0.3); },
+       {{{2, 3}, any}, {{3}, any}}},
+      {"addcmul",
+       [](const Inputs& in) { return addcmul(in[0], in[1], in[2], 0.7); },
+       {{{3}, any}, {{2, 3}, any}, {{2, 1}, any}}},
+      {"addcdiv",
+       [](const Inputs& in) { return addcdiv(in[0], in[1], in[2], 0.7); },
+       {{{2, 3}, any}, {{3}, any}, {{2, 1}, positive}}},
+      {"where",
+       [](const Inputs& in) { return where(gt(in[0], 0), in[0] * in[1], in[1]); },
+       {{{2, 3}, off_zero}, {{3}, any}}},
+      {"where with numbers",
+       [](const Inputs& in) { return where(gt(in[0], 0), in[0], 1) * where(lt(in[0], 0), 2, in[0]); },
+       {{{5}, off_zero}}},
+  };
+}
+
 TEST(ElementwiseGradient, FirstDerivatives) {
-  for (const Differentiable& d : differentiable()) EXPECT_TRUE(gradcheck(d.f, d.inputs)) << d.name;
+  for (const auto& list : {differentiable(), functions_of_one(), functions_of_several()})
+    for (const Differentiable& d : list) EXPECT_TRUE(gradcheck(d.f, d.inputs)) << d.name;
 }
 
 TEST(ElementwiseGradient, SecondDerivatives) {
-  for (const Differentiable& d : differentiable()) EXPECT_TRUE(gradgradcheck(d.f, d.inputs)) << d.name;
+  for (const auto& list : {differentiable(), functions_of_one(), functions_of_several()})
+    for (const Differentiable& d : list) EXPECT_TRUE(gradgradcheck(d.f, d.inputs)) << d.name;
+}
+
+TEST(ElementwiseGradient, OfStepsIsZero) {
+  for (Tensor (*step)(const Tensor&) : {sign, floor, ceil, round, trunc}) {
+    const Tensor x = Tensor::from({-1.5, 0.2f, 3}).requires_grad_();
+    (step(x) + x).backward(Tensor::from({1, 2, 3}));
+    EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(1, 2, 3));
+  }
 }
 
 TEST(ElementwiseGradient, ThirdDerivativeOfTheExponential) {

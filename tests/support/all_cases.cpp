@@ -6,6 +6,7 @@ namespace gpunn::parity {
 void add_cross_entropy_cases(Suite& suite);
 void add_ctc_cases(Suite& suite);
 void add_elementwise_cases(Suite& suite);
+void add_elementwise_functions_cases(Suite& suite);
 void add_indexing_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
 void add_matmul_cases(Suite& suite);
@@ -22,6 +23,7 @@ Suite all_cases() {
   add_cross_entropy_cases(suite);
   add_ctc_cases(suite);
   add_elementwise_cases(suite);
+  add_elementwise_functions_cases(suite);
   add_indexing_cases(suite);
   add_loss_cases(suite);
   add_matmul_cases(suite);

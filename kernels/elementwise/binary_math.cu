@@ -1,0 +1,10 @@
+// Functions of two tensors and their gradients on the GPU.
+#include "gpunn/kernels/elementwise/map.cuh"
+#include "gpunn/kernels/elementwise/math_functors_impl.h"
+
+namespace gpunn {
+
+void map_cuda(const MapProblem<BinaryMath>& p, const Exec& exec) { launch_map_any(p, exec); }
+void map_cuda(const MapProblem<BinaryMathGrad>& p, const Exec& exec) { launch_map_any(p, exec); }
+
+}  // namespace gpunn

@@ -32,6 +32,24 @@ std::string text_of(const fs::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+/// The texts of an op's public headers, its inner ones, or its tests, one after another.
+std::string texts_of(const fs::path& folder, const std::string& pattern) {
+  const std::regex expression(pattern);
+  std::set<fs::path> paths;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (std::regex_match(entry.path().filename().string(), expression)) paths.insert(entry.path());
+  EXPECT_FALSE(paths.empty()) << folder << " has no " << pattern;
+  std::string text;
+  for (const fs::path& path : paths) text += text_of(path);
+  return text;
+}
+std::string public_headers(const std::string& op) {
+  return texts_of(source_dir() / "kernels" / op, R"((?!.*_impl\.h)(?!.*-inl\.h).*\.h)");
+}
+std::string tests_of(const std::string& op) {
+  return texts_of(source_dir() / "tests" / "kernels", op + R"((_\w+)?_test\.cpp)");
+}
+
 bool has_word(const std::string& text, const std::string& word) {
   return std::regex_search(text, std::regex("\\b" + word + "\\b"));
 }
@@ -68,18 +86,19 @@ TEST(Coverage, EveryPublicOpIsInTheTable) {
   std::map<std::string, std::set<std::string>> named;
   for (const OpInfo& op : op_table()) named[op.folder].insert(op.name);
   for (const std::string& folder : op_folders()) {
-    const std::string header = text_of(source_dir() / "kernels" / folder / (folder + ".h"));
-    for (const std::string& op :
-         matches(header, R"(GPUNN_API (?:Tensor|MaxResult|void) (\w+)\((?:const Tensor|std::span))"))
+    for (
+        const std::string& op : matches(
+            public_headers(folder),
+            R"(GPUNN_API (?:Tensor|std::vector<Tensor>|\w+Result|VarMean|void) (\w+)\((?:const Tensor|std::span))"))
       EXPECT_TRUE(named[folder].count(op))
-          << folder << ".h declares " << op << ", which kernels/op_table.cpp lacks";
+          << folder << " declares " << op << ", which kernels/op_table.cpp lacks";
   }
 }
 
 TEST(Coverage, EveryImplementationListIsInTheTable) {
   const std::string table = text_of(source_dir() / "kernels" / "op_table.cpp");
   for (const std::string& folder : op_folders()) {
-    const std::string header = text_of(source_dir() / "kernels" / folder / (folder + "_impl.h"));
+    const std::string header = texts_of(source_dir() / "kernels" / folder, R"(.*_impl\.h)");
     const auto lists = matches(header, R"(extern const ImplementationList<\w+> (\w+))");
     EXPECT_FALSE(lists.empty()) << folder;
     for (const std::string& list : lists) EXPECT_TRUE(has_word(table, list)) << folder << ": " << list;
@@ -113,14 +132,14 @@ TEST(Coverage, EveryParityCaseBelongsToAnOp) {
 TEST(Coverage, EveryGradientIsChecked) {
   for (const OpInfo& op : op_table()) {
     if (op.folder == "core") continue;
-    const std::string tests = text_of(source_dir() / "tests" / "kernels" / (op.folder + "_test.cpp"));
+    const std::string tests = tests_of(op.folder);
     EXPECT_TRUE(has_word(tests, op.name)) << op.name << " does not occur in its test";
     if (op.no_gradient.empty())
-      EXPECT_TRUE(has_word(tests, "gradcheck")) << op.folder << "_test.cpp checks no gradient";
+      EXPECT_TRUE(has_word(tests, "gradcheck")) << op.folder << "'s tests check no gradient";
     else
       EXPECT_GT(op.no_gradient.size(), 10u) << op.name << ": say why there is no gradient";
     if (op.no_second.empty())
-      EXPECT_TRUE(has_word(tests, "gradgradcheck")) << op.folder << "_test.cpp checks no second derivative";
+      EXPECT_TRUE(has_word(tests, "gradgradcheck")) << op.folder << "'s tests check no second derivative";
     else
       EXPECT_GT(op.no_second.size(), 10u) << op.name << ": say why there is no second derivative";
   }

@@ -1,0 +1,10 @@
+#include "gpunn/layers/activations.h"
+
+namespace gpunn {
+
+PReLU::PReLU(std::int64_t num_parameters, double init) {
+  GPUNN_CHECK(num_parameters >= 1, "expected at least one PReLU parameter, got ", num_parameters);
+  weight = Parameter(full({num_parameters}, init));
+}
+
+}  // namespace gpunn

@@ -258,6 +258,8 @@ std::vector<OpInfo> op_table() {
   add_sort(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
+  for (const char* name : {"bmm", "einsum", "bilinear"}) table.push_back({name, "matmul", {}, "matmul"});
+  table.push_back({"outer", "matmul", {}, "mul of a column and a row"});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};
   table.push_back({"softmax", "softmax", softmax});
   table.push_back({"log_softmax", "softmax", softmax});

@@ -116,6 +116,7 @@ void add_matmul_rows(Bench& bench);
 void add_movement_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
+void add_random_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
 void add_scan_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);

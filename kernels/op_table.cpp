@@ -10,6 +10,7 @@
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
+#include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
@@ -242,6 +243,16 @@ void add_sort(std::vector<OpInfo>& table) {
   table.push_back({"randperm", "sort", {}, "drawn on the CPU and copied", kDrawn, kDrawn});
 }
 
+void add_random(std::vector<OpInfo>& table) {
+  table.push_back({"dropout", "random", {describe(kDropout)}});
+  constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
+  table.push_back({"bernoulli", "random", {describe(kBernoulli)}, "", kDraw, kDraw});
+  constexpr const char* kDrawn = "it has no input";
+  table.push_back({"uniform", "random", {}, "rand scaled, drawn on the CPU and copied", kDrawn, kDrawn});
+  table.push_back({"normal", "random", {}, "randn scaled, drawn on the CPU and copied", kDrawn, kDrawn});
+  table.push_back({"multinomial", "random", {}, "drawn on the CPU and copied", kIndices, kIndices});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -271,6 +282,7 @@ std::vector<OpInfo> op_table() {
                    "cross_entropy",
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
   add_losses(table);
+  add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;
   for (const auto& list : kUpdateStep) steps.push_back(describe(list));

@@ -13,6 +13,7 @@ void add_matmul_cases(Suite& suite);
 void add_movement_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
+void add_random_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_scan_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
@@ -30,6 +31,7 @@ Suite all_cases() {
   add_movement_cases(suite);
   add_optim_cases(suite);
   add_primitives_cases(suite);
+  add_random_cases(suite);
   add_reduce_cases(suite);
   add_scan_cases(suite);
   add_softmax_cases(suite);

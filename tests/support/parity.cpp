@@ -197,6 +197,12 @@ std::vector<DType> dtypes_of(const Case& c) {
   return {DType::f32, DType::f16, DType::bf16};
 }
 
+std::int64_t elements_of(const Case& c, DType dtype) {
+  std::int64_t sum = 0;
+  for (const Operand& o : c.bind(dtype)->operands()) sum += o.elements;
+  return sum;
+}
+
 void report_never_run(Report& report) {
   std::map<std::tuple<std::string, std::string, std::string>, int> runs;
   for (const Row& r : report.rows) runs[{r.op, r.direction, r.implementation}] += r.cases;
@@ -220,14 +226,19 @@ Report run(const Suite& suite, const Options& options) {
     for (const DType dtype : dtypes_of(c)) {
       if (!options.dtypes.empty() && !std::count(options.dtypes.begin(), options.dtypes.end(), dtype))
         continue;
+      const bool too_large = options.most_elements > 0 && elements_of(c, dtype) > options.most_elements;
       std::optional<Prepared> prepared;
       for (std::size_t i = 0; i < c.entries.size(); ++i) {
         const EntryInfo& e = c.entries[i];
         if (e.device != options.device.type() ||
             (!options.implementation.empty() && e.name != options.implementation))
           continue;
-        if (!prepared) prepared = prepare(c, dtype, options.seed);
         Row& row = rows.at(c, e, dtype);
+        if (too_large) {
+          ++row.skipped;
+          continue;
+        }
+        if (!prepared) prepared = prepare(c, dtype, options.seed);
         Trial trial(c, *prepared, i, dtype, options, report, row);
         trial.run();
         ++(trial.skipped() ? row.skipped : row.cases);

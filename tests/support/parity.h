@@ -129,8 +129,9 @@ struct Options {
   std::string implementation{};  // "" for all
   std::vector<DType> dtypes{};   // empty for all that a case asks for
   std::uint64_t seed = 1;
-  int orders = 0;             // thread orders of an emulated GPU for small cases, up to 16
-  bool poison_guards = true;  // AddressSanitizer reports what touches a guard, at the access
+  int orders = 0;                  // thread orders of an emulated GPU for small cases, up to 16
+  std::int64_t most_elements = 0;  // larger cases (operands added up) are skipped; 0: none
+  bool poison_guards = true;       // AddressSanitizer reports what touches a guard, at the access
 };
 
 /// One line of the result: an implementation in a dtype, over all its cases. `worst_error` and `bound` belong

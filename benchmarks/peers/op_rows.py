@@ -79,6 +79,32 @@ def softmax_backward(name):
     return of_shape(make)
 
 
+def gradient(name, **options):
+    """An element-wise backward function of ATen, of dy and what it keeps."""
+    def make(torch, shape, device):
+        function = getattr(torch.ops.aten, name)
+        return (values(torch, shape, device), values(torch, shape, device)), lambda dy, x: function(dy, x, **options)
+    return of_shape(make)
+
+
+def relu_gradient(torch, shape, device):
+    function = torch.ops.aten.threshold_backward
+    return (values(torch, shape, device), values(torch, shape, device)), lambda dy, y: function(dy, y, 0)
+
+
+def optimizer(name, **options):
+    def make(torch, case, device):
+        sizes = [10_000_000] if "10M" in case else [784 * 256, 256, 256 * 128, 128, 128 * 64, 64, 640, 10]
+        parameters = [values(torch, (n,), device, grad=True) for n in sizes]
+        for p in parameters:
+            p.grad = values(torch, p.shape, device)
+        settings = {**options, **({"momentum": 0.9} if "momentum" in case else {})}
+        step = getattr(torch.optim, name)(parameters, lr=1e-3, **settings).step
+        # The parameters are named as inputs for their size alone.
+        return tuple(p.detach() for p in parameters), lambda *_: step()
+    return make
+
+
 def cross_entropy(torch, shape, device):
     target = torch.randint(0, 2, shape[:1], device=device)
     return (values(torch, shape, device), target), torch.nn.functional.cross_entropy
@@ -105,6 +131,16 @@ ROWS = {("softmax", "forward"): activation("softmax", dim=-1),
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): of_shape(cross_entropy),
         ("matmul", "forward"): matmul}
+ROWS |= {("relu", "backward"): of_shape(relu_gradient),
+         ("sigmoid", "backward"): gradient("sigmoid_backward"),
+         ("tanh", "backward"): gradient("tanh_backward"),
+         ("gelu", "backward"): gradient("gelu_backward"),
+         ("gelu_tanh", "forward"): activation("gelu", approximate="tanh"),
+         ("gelu_tanh", "backward"): gradient("gelu_backward", approximate="tanh"),
+         ("silu", "backward"): gradient("silu_backward")}
+ROWS |= {(name + "_step", "forward"): optimizer(torch_name) for name, torch_name in
+         {"sgd": "SGD", "adagrad": "Adagrad", "adadelta": "Adadelta", "rmsprop": "RMSprop", "adam": "Adam",
+          "nadam": "NAdam"}.items()}
 ROWS |= {(name, "forward"): unary(name) for name in
          ("relu", "exp", "log", "sigmoid", "tanh", "sqrt", "rsqrt", "abs", "square", "erf", "neg", "sin", "cos")}
 ROWS |= {(name, "forward"): activation(name) for name in

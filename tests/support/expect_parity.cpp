@@ -19,7 +19,7 @@ std::uint64_t test_seed() {
 #if defined(GPUNN_TSAN)
 // The emulator is thirty times slower there. Races show in small cases, and TSan finds them in any order.
 constexpr int kOrders = 2;
-constexpr std::int64_t kMostElements = 6000;
+constexpr std::int64_t kMostElements = 9000;
 #else
 constexpr int kOrders = 16;
 constexpr std::int64_t kMostElements = 0;

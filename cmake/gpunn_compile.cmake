@@ -18,7 +18,9 @@ set(GPUNN_PRIVATE_INCLUDE_TREE "${PROJECT_BINARY_DIR}/private")
 
 add_library(gpunn_options INTERFACE)
 target_compile_features(gpunn_options INTERFACE cxx_std_20)
+# SSSE3 without SSE4 is a processor of before 2008: it runs the scalar code, and the library is a sixth smaller.
 target_compile_definitions(gpunn_options INTERFACE
+  HWY_DISABLED_TARGETS=HWY_SSSE3
   GPUNN_HAS_CUDA=${GPUNN_HAS_CUDA}
   GPUNN_EMULATED=${GPUNN_EMULATED}
   GPUNN_HAS_ONEDNN_HEADERS=${GPUNN_HAS_ONEDNN_HEADERS})

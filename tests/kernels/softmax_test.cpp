@@ -97,7 +97,7 @@ Tensor smoothed_loss(const Tensor& x) {
 TEST(Softmax, EverySimdTargetEqualsTheReference) {
   int seen = 0;
   for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
-    if ((hwy::SupportedTargets() & target) == 0) continue;
+    if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
     const SimdTarget scope(target);
     ++seen;
     for (const std::int64_t cols : {1, 3, 4, 5, 9, 17, 100, 4097, 9001}) {

@@ -27,6 +27,7 @@ constexpr double kChunkFlops = 2.5e6;          // least work of a chunk: 12 us o
 constexpr std::int64_t kMaxChunks = 64;
 constexpr std::int64_t kMaxCopies = 4;         // of a packed operand, each used by the thread that packed it
 constexpr std::int64_t kCopyFloats = 1 << 17;  // most that is packed once for each thread
+constexpr double kMaxCopyChunks = 16;          // larger products gain more from smaller chunks
 constexpr std::int64_t kMaxGroups = 32;        // of small products; each has a region of the workspace
 constexpr std::int64_t kChunkRows = 96;        // rows of a chunk once there is work enough for many
 
@@ -159,9 +160,12 @@ Plan make_plan(const GemmArgs& g, int threads) {
   const std::int64_t width = plan.pack_all ? plan.vectors * plan.lanes : kMaxWidth;
   plan.pack_k = plan.swap ? g.K : std::min(g.K, std::max(kKBlock, kPackFloats / width));
   if (plan.pack_all || plan.W % plan.lanes != 0) plan.pack_floats = plan.pack_k * width;
-  if (plan.group == 0 && plan.pack_all && plan.pack_k == g.K && plan.pack_floats <= kCopyFloats)
+  if (plan.group == 0 && plan.pack_all && plan.pack_k == g.K && plan.pack_floats <= kCopyFloats &&
+      wanted <= kMaxCopyChunks)
     plan.copies = std::min({kMaxCopies, static_cast<std::int64_t>(wanted), ceil_div(plan.R, 24)});
-  if (plan.copies > 1 && threads > 1) {
+  // There are as many chunks as copies: more threads than that share one packing instead.
+  const bool enough = threads <= kMaxCopies || wanted <= static_cast<double>(kMaxCopies);
+  if (plan.copies > 1 && threads > 1 && enough) {
     plan.own_packs = true;
     plan.row_blocks = std::min<std::int64_t>(plan.copies, threads);
     plan.panel_blocks = 1;

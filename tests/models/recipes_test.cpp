@@ -1,10 +1,8 @@
 // Recipes: the small ones reach their figures; stopped runs go on as if nothing had been; results are
 // written.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <filesystem>
 #include <map>
 #include <numeric>
 #include <set>
@@ -12,51 +10,18 @@
 #include <vector>
 
 #include "gpunn/io/file.h"
-#include "gpunn/io/json_value.h"
 #include "gpunn/io/json_writer.h"
 #include "gpunn/io/safetensors.h"
 #include "gpunn/models/digits.h"
-#include "gpunn/models/recipes/recipe.h"
-#include "tests/support/devices.h"
+#include "tests/models/recipe_testing.h"
 
 namespace gpunn {
 namespace {
 
-class RecipeTest : public testing::DeviceTest {
- protected:
-  RecipeTest() {
-    std::string pattern = ::testing::TempDir() + "gpunn-XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~RecipeTest() override { std::filesystem::remove_all(path_); }
+using testing::full_length;
 
-  // Settings of a recipe with `json` applied.
-  std::unique_ptr<RunSettings> settings(const char* recipe, std::string_view json,
-                                        const char* folder = "run") {
-    std::unique_ptr<RunSettings> s = find_recipe(recipe).settings();
-    read_settings(*s, JsonValue::parse(json, "test"));
-    s->run_dir = path_ + "/" + folder;
-    return s;
-  }
-  RecipeResult run(const char* recipe, std::string_view json, const RecipeHooks& hooks = {},
-                   const char* folder = "run") {
-    const std::unique_ptr<RunSettings> s = settings(recipe, json, folder);
-    return run_recipe(find_recipe(recipe), *s, device(), hooks);
-  }
-  std::string path_;
-};
+class RecipeTest : public testing::RecipeTest {};
 GPUNN_ON_EVERY_DEVICE(RecipeTest);
-
-// The full length is for the CPU of a build without sanitizers; elsewhere a few steps show that everything
-// runs.
-bool full_length(const Device& device) {
-#if defined(GPUNN_ASAN) || defined(GPUNN_TSAN)
-  (void)device;
-  return false;
-#else
-  return device.is_cpu();
-#endif
-}
 
 TEST_P(RecipeTest, DigitsMlp) {
   if (!full_length(device())) {

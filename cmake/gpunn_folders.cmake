@@ -7,6 +7,8 @@
 #   *_cuda.cpp      cuda and emulated, with the CUDA runtime's headers (the toolkit's or the shim's)
 #   *_cublaslt.cpp, *_cudnn.cpp   cuda only, as are tests of that name (*_cublaslt_test.cpp)
 #   *_onednn.cpp    wherever oneDNN's header is
+# References, files and recipes are compiled for size before speed (-O2): at -O3 they are a fifth of the library,
+# and nothing that has to be fast is in them.
 
 # FILES must be of the calling directory: source properties are visible only there.
 function(gpunn_cuda_sources target)
@@ -22,6 +24,9 @@ endfunction()
 
 function(gpunn_add_sources target)
   foreach(file IN LISTS ARGN)
+    if(file MATCHES "_ref\\.cpp$" OR target MATCHES "^gpunn_(io|models)$")
+      set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS "$<$<CONFIG:Release>:-O2>")
+    endif()
     if(file MATCHES "\\.cu$" OR file MATCHES "_cuda\\.cpp$")
       if(file MATCHES "\\.cu$")
         gpunn_cuda_sources(${target} ${file})

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <optional>
+#include <cstdint>
 
 #include "gpunn/core/error.h"
 #include "gpunn/core/shape.h"
@@ -124,8 +124,8 @@ void write_weights(Svg& svg, const std::vector<Neuron>& left, const std::vector<
   for (const Neuron& from : left)
     for (const Neuron& to : right) {
       const std::string text = value_text(weight_of(from, to));
-      std::optional<Label> best;
-      std::size_t least = 0;
+      Label best{};
+      std::size_t least = SIZE_MAX;
       for (const double t : kPlaces) {
         const Label here{from.x + t * (to.x - from.x), from.y + t * (to.y - from.y),
                          detail::text_width(text) / 2 + 4};
@@ -135,13 +135,13 @@ void write_weights(Svg& svg, const std::vector<Neuron>& left, const std::vector<
           for (const Neuron& b : right)
             met +=
                 (a.number != from.number || b.number != to.number) && distance_to(a, b, here.x, here.y) < 11;
-        if (best && met >= least) continue;
+        if (met >= least) continue;
         best = here;
         least = met;
       }
-      placed.push_back(*best);
-      svg.rect(best->x - best->half_width, best->y - 8, 2 * best->half_width, 16, "inverse");
-      svg.text(best->x, best->y + 4, text, "middle");
+      placed.push_back(best);
+      svg.rect(best.x - best.half_width, best.y - 8, 2 * best.half_width, 16, "inverse");
+      svg.text(best.x, best.y + 4, text, "middle");
     }
 }
 

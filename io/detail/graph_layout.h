@@ -1,6 +1,7 @@
 #pragma once
 // Where the nodes of a graph stand: ranks, order within a rank, positions.
 #include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "gpunn/io/diagrams.h"

@@ -72,9 +72,8 @@ std::vector<std::string> products(const Values& x, const Values& w) {
 }
 
 std::vector<std::string> sums(const Values& a, const Values& b) {
-  std::vector<std::string> lines;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    lines.push_back(significant(a[i], 6) + " + " + significant(b[i], 6));
+  std::vector<std::string> lines(a.size());
+  for (std::size_t i = 0; i < a.size(); ++i) lines[i] = significant(a[i], 6) + " + " + significant(b[i], 6);
   return lines;
 }
 
@@ -92,7 +91,7 @@ std::vector<std::string> applied(const char* function, const Values& x) {
 //   z2    = 0.67 + 0.2                          = 0.87
 //   y     = 1 / (1 + e^-0.87), e^-0.87 = 0.418951549247639
 std::vector<Step> trace() {
-  const Values product1{1.6, 1.2, 0.4}, z1{1.7, 1, 0.7}, h = z1, product2{0.67}, z2{0.87};
+  const Values product1{1.6, 1.2, 0.4}, z1{1.7, 1, 0.7}, h{1.7, 1, 0.7}, product2{0.67}, z2{0.87};
   const Values y{1 / 1.418951549247639};
   const Tensor x = matrix(kInput, 1, 2);
   const Tensor xw = matmul(x, matrix(kWeight1, 2, 3));

@@ -225,9 +225,9 @@ void measure_stacks(RecipeContext& context, std::vector<SchemeResult>& all) {
     rectified.emplace_back(scheme, true);
   }
   for (std::int64_t b = 0; b < batches && !context.stopped(); ++b) {
-    std::vector<Tensor> unit;
+    std::vector<Tensor> unit(kStackLayers);
     for (std::size_t l = 0; l < kStackLayers; ++l)
-      unit.push_back(randn({together, kStackWidths[l + 1], kStackWidths[l]}));
+      unit[l] = randn({together, kStackWidths[l + 1], kStackWidths[l]});
     const Tensor x = randn({together, kRows, kStackWidths[0]});
     const Tensor gradient = randn({together, kRows, kStackWidths[kStackLayers]});
     for (std::size_t s = 0; s < rectified.size(); ++s) {

@@ -76,8 +76,8 @@ void add_activations(HtmlReport& report) {
                           {"tanh", [](const Tensor& z) { return tanh(z); }},
                           {"ReLU", [](const Tensor& z) { return relu(z); }},
                           {"leaky ReLU, 0.01", [](const Tensor& z) { return leaky_relu(z); }}};
-  std::vector<float> points;
-  for (int i = 0; i < kPoints; ++i) points.push_back(-5.0F + 0.05F * static_cast<float>(i));
+  std::vector<float> points(kPoints);
+  for (std::size_t i = 0; i < points.size(); ++i) points[i] = -5.0F + 0.05F * static_cast<float>(i);
   const std::vector<double> x(points.begin(), points.end());
   LineChart values{.title = "Activations", .x_label = "z", .series = {}, .width = kHalfWidth};
   LineChart slopes{.title = "Their derivatives", .x_label = "z", .series = {}, .width = kHalfWidth};

@@ -20,6 +20,7 @@ std::vector<const Node*> nodes_of(const std::vector<Tensor>& outputs) {
 
 std::vector<std::string> names_of(const std::vector<const Node*>& nodes) {
   std::vector<std::string> names;
+  names.reserve(nodes.size());
   for (const Node* node : nodes) names.emplace_back(node->name());
   return names;
 }

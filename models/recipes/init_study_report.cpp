@@ -111,7 +111,10 @@ LineChart density_chart(const std::string& title, const std::vector<Histogram>& 
 
 void add_density_section(HtmlReport& report, const std::vector<SchemeResult>& all) {
   report.section("Distributions in the ReLU stack");
-  report.text("A spike in the middle is a layer whose values have all but vanished.");
+  report.text(
+      "A spike in the middle is a layer whose values have all but vanished; gradients of layers also have "
+      "one "
+      "from the neurons that ReLU switches off.");
   for (const SchemeResult& r : all) {
     if (r.layer.weight.expected == 0) continue;
     const std::string name = r.scheme->title;

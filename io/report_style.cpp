@@ -32,6 +32,9 @@ svg .axis{stroke:var(--axis);shape-rendering:crispEdges}
 svg .reference{stroke:var(--muted);stroke-dasharray:2 3}
 svg polyline{fill:none;stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}
 svg .dashed{stroke-dasharray:6 4}
+svg .medium{stroke-width:2}
+svg .wide{stroke-width:3}
+svg .faint{opacity:.3}
 svg .accent{fill:var(--accent)}
 svg .quiet{fill:var(--s6);opacity:.55}
 svg .track{fill:var(--grid)}

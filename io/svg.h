@@ -17,9 +17,9 @@ GPUNN_API std::string html_escape(std::string_view text);
 GPUNN_API std::string svg_number(double value);
 
 /// Builds one drawing; y grows downwards. Looks come from classes of the report's style sheet:
-///   s0 … s6 (series colour as stroke), f0 … f6 (as fill), grid, axis, accent, muted, good, bad, and for
-///   text: label, tick, value, end (right-aligned), middle. Class names are trusted text, everything else is
-///   escaped.
+///   s0 … s6 (series colour as stroke), f0 … f6 (as fill), grid, axis, accent, muted, good, bad, box, medium
+///   and wide (lines), faint, and for text: label, tick, value, end (right-aligned), middle. Class names are
+///   trusted text, everything else is escaped.
 class GPUNN_API Svg {
  public:
   /// `description` is read by screen readers. Throws InvalidArgument unless both sides are from 1 to 10,000.

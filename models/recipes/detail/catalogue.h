@@ -5,5 +5,9 @@
 namespace gpunn {
 
 extern const Recipe kXor, kDigitsMlp, kMnistMlp, kFashionLogistic, kFashionMlp;
+extern const Recipe kForwardTrace;
+extern const Recipe kWorkedNumbers;
+extern const Recipe kAutogradDemo;
+extern const Recipe kInitStudy;
 
 }  // namespace gpunn

@@ -99,8 +99,9 @@ TEST(CommandLineTest, RecipesAsJson) {
     for (const char* key : {"section", "summary", "data", "figure"})
       EXPECT_FALSE(recipe.at(key).as_string().empty());
   }
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"}));
+  for (const char* name : {"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp",
+                           "mnist-online", "hand-features", "dimensionality", "learning-rates"})
+    EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   EXPECT_TRUE(contains(run({"recipes"}).out, "fashion-mlp"));
 }
 

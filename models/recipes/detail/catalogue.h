@@ -5,5 +5,6 @@
 namespace gpunn {
 
 extern const Recipe kXor, kDigitsMlp, kMnistMlp, kFashionLogistic, kFashionMlp;
+extern const Recipe kMnistOnline, kHandFeatures, kDimensionality, kLearningRates;
 
 }  // namespace gpunn

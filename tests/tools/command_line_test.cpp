@@ -2,6 +2,7 @@
 // faults can produce.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>

@@ -52,9 +52,9 @@ void write_online_report(RecipeContext& context, const std::vector<OnlineRun>& r
                 std::to_string(result.steps) + " steps, " + fixed(result.steps_per_second, 0) + " a second");
   report_verdict(report, context, result);
   report.text(
-      "The classes come from a softmax over the last layer, trained with cross-entropy. The same sums with "
-      "the square of the error are far too slow at this learning rate on scaled pixels. Every step "
-      "uses one picture, in the order of the file, so an epoch is as many steps as there are pictures.");
+      "The classes come from a softmax over the last layer, trained with cross-entropy; with squared errors "
+      "three epochs are too few on scaled pixels at this learning rate. Every step uses one picture, in the "
+      "order of the file, so an epoch is as many steps as there are pictures.");
 
   report.section("Training");
   report_curves(report, runs);

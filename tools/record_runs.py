@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 
-RECIPES = ["fashion-mlp", "fashion-logistic", "mnist-mlp", "digits-mlp", "digits-mlp:init=normal", "xor"]
+RECIPES = ["fashion-mlp", "fashion-logistic", "mnist-mlp", "mnist-online", "digits-mlp",
+           "digits-mlp:init=normal", "xor"]
 KEPT = ["seed", "threads", "epochs", "steps", "seconds", "steps_per_second", "train_loss", "test_loss",
         "peak_memory_bytes", "weights_sha256", "reached"]
 

@@ -16,11 +16,12 @@
 namespace gpunn::detail {
 
 ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
-                           const RunSettings& settings) {
+                           const RunSettings& settings, float divisor) {
   const std::vector<std::string> paths = find_data(data_set_info(data_set), settings.data);
   const auto count = static_cast<std::int64_t>(classes.size());
-  auto train = std::make_shared<ImageDataset>(load_idx_images(paths[0], paths[1], count));
-  auto test = std::make_shared<ImageDataset>(load_idx_images(paths[2], paths[3], count));
+  const ImageDataset::Options options{.divisor = divisor};
+  auto train = std::make_shared<ImageDataset>(load_idx_images(paths[0], paths[1], count, options));
+  auto test = std::make_shared<ImageDataset>(load_idx_images(paths[2], paths[3], count, options));
   constexpr int kSide = 28;
   for (const auto& [images, path] : {std::pair{train.get(), paths[0]}, {test.get(), paths[2]}})
     if (images->height() != kSide || images->width() != kSide || images->size() == 0)

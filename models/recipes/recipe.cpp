@@ -51,9 +51,10 @@ RunFolder& RecipeContext::folder() {
 
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
-  static constexpr const Recipe* kAll[] = {&kXor,          &kForwardTrace,    &kWorkedNumbers,
-                                           &kAutogradDemo, &kInitStudy,       &kDigitsMlp,
-                                           &kMnistMlp,     &kFashionLogistic, &kFashionMlp};
+  static constexpr const Recipe* kAll[] = {
+      &kXor,          &kForwardTrace,   &kWorkedNumbers, &kAutogradDemo,    &kInitStudy,
+      &kDigitsMlp,    &kMnistMlp,       &kMnistOnline,   &kFashionLogistic, &kFashionMlp,
+      &kHandFeatures, &kDimensionality, &kLearningRates};
   return kAll;
 }
 

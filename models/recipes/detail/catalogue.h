@@ -9,5 +9,6 @@ extern const Recipe kForwardTrace;
 extern const Recipe kWorkedNumbers;
 extern const Recipe kAutogradDemo;
 extern const Recipe kInitStudy;
+extern const Recipe kMnistOnline, kHandFeatures, kDimensionality, kLearningRates;
 
 }  // namespace gpunn

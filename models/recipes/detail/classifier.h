@@ -18,9 +18,10 @@ struct ClassifierData {
   int height = 0, width = 0;         // of a picture, for the report
 };
 
-/// Images of a data set of MNIST's form, from where `settings.data` and the usual places say.
+/// Images of a data set of MNIST's form, from where `settings.data` and the usual places say; each pixel is
+/// divided by `divisor`.
 ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
-                           const RunSettings& settings);
+                           const RunSettings& settings, float divisor = 255);
 
 /// Names of ten digits.
 std::vector<std::string> digit_names();

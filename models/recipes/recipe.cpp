@@ -51,7 +51,9 @@ RunFolder& RecipeContext::folder() {
 
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
-  static constexpr const Recipe* kAll[] = {&kXor, &kDigitsMlp, &kMnistMlp, &kFashionLogistic, &kFashionMlp};
+  static constexpr const Recipe* kAll[] = {
+      &kPerceptronAnd, &kPerceptronOr, &kPerceptronXor, &kXor,      &kBoxApproximation, &kGradientDescent,
+      &kRosenbrock,    &kCircles,      &kDigitsMlp,     &kMnistMlp, &kFashionLogistic,  &kFashionMlp};
   return kAll;
 }
 

@@ -5,5 +5,10 @@
 namespace gpunn {
 
 extern const Recipe kXor, kDigitsMlp, kMnistMlp, kFashionLogistic, kFashionMlp;
+extern const Recipe kPerceptronAnd, kPerceptronOr, kPerceptronXor;
+extern const Recipe kCircles;
+extern const Recipe kBoxApproximation;
+extern const Recipe kGradientDescent;
+extern const Recipe kRosenbrock;
 
 }  // namespace gpunn

@@ -22,14 +22,14 @@ std::vector<float> even_points(double low, double high) {
 
 std::vector<double> doubles(const std::vector<float>& values) { return {values.begin(), values.end()}; }
 
-void add_single_box(HtmlReport& report, const BoxRun& run, Device device) {
+void add_single_box(HtmlReport& report, const BoxRun& run) {
   report.section("A box from two neurons");
   report.text("step(x) + step(delta - x) - 1 with step(0) = 0 is 1 on (0, delta) and 0 everywhere else. At " +
               std::to_string(run.checked) + " points, the ends among them, " +
               std::to_string(run.mismatches) + " differ from that.");
   constexpr double kDelta = 0.75;
   const std::vector<float> x = even_points(-0.5, 1.25);
-  const Tensor points = Tensor::from(x, {kCurvePoints}).to(device);
+  const Tensor points = Tensor::from(x, {kCurvePoints});
   LineChart chart{
       .title = "The box on (0, 0.75)", .x_label = "x", .y_label = "h", .series = {}, .height = 220};
   using Style = ChartSeries::Style;
@@ -40,11 +40,11 @@ void add_single_box(HtmlReport& report, const BoxRun& run, Device device) {
   report.line_chart(chart);
 }
 
-void add_curves(HtmlReport& report, const BoxRun& run, Device device) {
+void add_curves(HtmlReport& report, const BoxRun& run) {
   report.section("Sums of boxes");
   const double b = run.half_width;
   const std::vector<float> x = even_points(-b, b);
-  const Tensor points = Tensor::from(x, {kCurvePoints, 1}).to(device);
+  const Tensor points = Tensor::from(x, {kCurvePoints, 1});
   std::vector<std::vector<float>> values;
   const std::int64_t shown[] = {8, 32};
   for (const std::int64_t n : shown) {
@@ -113,12 +113,12 @@ void add_errors(HtmlReport& report, const BoxRun& run) {
       "ten variables and N = 8 would need 8^10, more than a thousand million.");
 }
 
-void add_planes(HtmlReport& report, const BoxRun& run, Device device) {
+void add_planes(HtmlReport& report, const BoxRun& run) {
   report.section("Two variables");
   report.text("sin x sin y from N² boxes; red is 1, blue is -1.");
   const auto b = static_cast<float>(run.half_width) * 0.999f;  // the far rims belong to no box
   const PlaneWindow window{-b, b, -b, b};
-  const Tensor points = plane_points(window, kPlaneSide, device);
+  const Tensor points = plane_points(window, kPlaneSide);
   std::vector<CaptionedPicture> maps, surfaces;
   const auto add = [&](const std::string& caption, const std::vector<float>& values) {
     std::vector<float> waves, hill;
@@ -146,6 +146,7 @@ void add_planes(HtmlReport& report, const BoxRun& run, Device device) {
 
 void write_box_report(RecipeContext& context, const BoxRun& run, const RecipeResult& result) {
   NoGrad no_grad;
+  DeviceScope scope(Device::cpu());  // pictures are made on the CPU
   HtmlReport report("box-approximation", "Functions from boxes of step neurons");
   const auto slope = [&](const char* name, const std::array<double, kBoxFunctions>& slopes) {
     report.figure(name, fixed_text(slopes[0], 3),
@@ -156,10 +157,10 @@ void write_box_report(RecipeContext& context, const BoxRun& run, const RecipeRes
                 std::to_string(run.checked) + " points", run.mismatches == 0 ? Tone::good : Tone::bad);
   slope("slope of the error, one variable", run.line_slope);
   slope("slope of the error, two variables", run.plane_slope);
-  add_single_box(report, run, context.device());
-  add_curves(report, run, context.device());
+  add_single_box(report, run);
+  add_curves(report, run);
   add_errors(report, run);
-  add_planes(report, run, context.device());
+  add_planes(report, run);
   report.section("Settings");
   report_settings(report, context.settings());
   report.section("Environment");

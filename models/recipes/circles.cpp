@@ -132,15 +132,16 @@ void write_report(RecipeContext& context, Linear& logistic, CirclesMlp& mlp, con
   const std::vector<float> x = rows.x.to_vector<float>(), y = rows.y.to_vector<float>();
   for (std::size_t i = 0; i < std::min<std::size_t>(y.size(), 400); ++i)
     points.push_back({x[2 * i], x[2 * i + 1], y[i] > 0.5f});
+  logistic.to(Device::cpu());
+  mlp.to(Device::cpu());
   report.section("Logistic regression");
   detail::add_plane_pictures(
-      report, "logistic", [&](const Tensor& p) { return sigmoid(logistic(p)); }, kWindow, points,
-      context.device());
+      report, "logistic", [&](const Tensor& p) { return sigmoid(logistic(p)); }, kWindow, points);
   report.section("2-8-1 network");
   detail::add_plane_pictures(
-      report, "network", [&](const Tensor& p) { return sigmoid(mlp(p)); }, kWindow, points, context.device());
+      report, "network", [&](const Tensor& p) { return sigmoid(mlp(p)); }, kWindow, points);
   NoGrad no_grad;
-  const Tensor features = mlp.features(detail::plane_points(kWindow, detail::kPlaneSide, context.device()));
+  const Tensor features = mlp.features(detail::plane_points(kWindow, detail::kPlaneSide));
   std::vector<CaptionedPicture> neurons;
   for (std::int64_t n = 0; n < features.size(1); ++n) {
     // tanh to the scale of probabilities.

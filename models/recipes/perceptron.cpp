@@ -68,15 +68,13 @@ TrainResult train_on(const Table& table, Perceptrons& neurons, const RecipeConte
                 .on_epoch = on_epoch});
 }
 
-void record(PerceptronRun& run, std::int64_t epoch, const Perceptrons& neuron, const Table& table,
-            const Tensor& plane) {
+void record(PerceptronRun& run, std::int64_t epoch, const Perceptrons& neuron, const Table& table) {
   const std::vector<float> w = neuron.weights.to_vector<float>(), b = neuron.biases.to_vector<float>(),
                            out = neuron.fire(table.x.to(neuron.weights.device())).to_vector<float>();
   detail::PerceptronEpoch& at = run.epochs.emplace_back();
   at.epoch = epoch;
   at.weights = {w[0], w[1], b[0]};
   std::copy(out.begin(), out.end(), at.outputs.begin());
-  at.map = neuron.fire(plane).to_vector<float>();
 }
 
 // How many have all four rows right.
@@ -139,13 +137,12 @@ RecipeResult run(RecipeContext& context) {
   const Table table{
       Tensor::from(std::vector<float>{0, 0, 0, 1, 1, 0, 1, 1}, {4, 2}, {.device = Device::cpu()}),
       Tensor::from(std::span<const float>(kGate.targets), {4, 1}, {.device = Device::cpu()})};
-  const Tensor plane = detail::plane_points(detail::kTableWindow, detail::kPlaneSide, device);
 
   PerceptronRun run{.gate = &kGate};
   Perceptrons neuron(1, settings.init_std, device);
-  record(run, 0, neuron, table, plane);
+  record(run, 0, neuron, table);
   const TrainResult trained = train_on(table, neuron, context, [&](const EpochRecord& epoch) {
-    record(run, epoch.epoch, neuron, table, plane);
+    record(run, epoch.epoch, neuron, table);
     const auto& at = run.epochs.back();
     JsonWriter json;
     json.begin_object().field("epoch", at.epoch).field("errors", epoch.train_loss * 4);

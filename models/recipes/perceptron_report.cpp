@@ -21,8 +21,12 @@ std::vector<PlanePoint> table_points(const Gate& gate) {
 
 void add_boundaries(HtmlReport& report, const PerceptronRun& run) {
   const std::vector<PlanePoint> points = table_points(*run.gate);
+  const std::vector<float> at = plane_points(kTableWindow, kPlaneSide).to_vector<float>();
   const auto map = [&](const PerceptronEpoch& epoch) {
-    return plane_map(epoch.map, kPlaneSide, kTableWindow, points, true);
+    std::vector<float> fires;
+    for (std::size_t i = 0; i < at.size(); i += 2)
+      fires.push_back(at[i] * epoch.weights[0] + at[i + 1] * epoch.weights[1] + epoch.weights[2] >= 0);
+    return plane_map(fires, kPlaneSide, kTableWindow, points, true);
   };
   const PerceptronEpoch& last = run.epochs.back();
   report.section("Decision boundary");

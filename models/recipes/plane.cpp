@@ -90,7 +90,7 @@ void fill_triangle(Picture& picture, const Point& a, const Point& b, const Point
 
 }  // namespace
 
-Tensor plane_points(const PlaneWindow& window, int side, Device device) {
+Tensor plane_points(const PlaneWindow& window, int side) {
   GPUNN_CHECK(side >= 2, "plane_points: expected a side of at least 2, got ", side);
   std::vector<float> points;
   points.reserve(2 * static_cast<std::size_t>(side) * static_cast<std::size_t>(side));
@@ -100,7 +100,7 @@ Tensor plane_points(const PlaneWindow& window, int side, Device device) {
     for (int column = 0; column < side; ++column)
       points.insert(points.end(), {window.x_low + dx * static_cast<float>(column),
                                    window.y_high - dy * static_cast<float>(row)});
-  return Tensor::from(points, {std::int64_t{side} * side, 2}).to(device);
+  return Tensor::from(points, {std::int64_t{side} * side, 2}, {.device = Device::cpu()});
 }
 
 Picture plane_map(std::span<const float> values, int side, const PlaneWindow& window,
@@ -149,14 +149,13 @@ Picture plane_surface(std::span<const float> values, int side) {
 }
 
 void add_plane_pictures(HtmlReport& report, const std::string& name, const PlaneFunction& probability,
-                        const PlaneWindow& window, std::span<const PlanePoint> points, Device device) {
+                        const PlaneWindow& window, std::span<const PlanePoint> points) {
   NoGrad no_grad;
-  const std::vector<float> p = probability(plane_points(window, kPlaneSide, device)).to_vector<float>();
+  const std::vector<float> p = probability(plane_points(window, kPlaneSide)).to_vector<float>();
   const CaptionedPicture maps[] = {{plane_map(p, kPlaneSide, window, points), name + ": probability of 1"},
                                    {plane_map(p, kPlaneSide, window, points, true), name + ": regions"}};
   report.pictures(maps, 3);
-  const std::vector<float> heights =
-      probability(plane_points(window, kSurfaceSide, device)).to_vector<float>();
+  const std::vector<float> heights = probability(plane_points(window, kSurfaceSide)).to_vector<float>();
   const CaptionedPicture surface[] = {
       {plane_surface(heights, kSurfaceSide), name + ": the output as a surface"}};
   report.pictures(surface, 1);

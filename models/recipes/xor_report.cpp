@@ -11,7 +11,7 @@ namespace {
 
 constexpr PlanePoint kTable[] = {{0, 0, false}, {0, 1, true}, {1, 0, true}, {1, 1, false}};
 
-void add_system(HtmlReport& report, XorSummary& summary, Device device) {
+void add_system(HtmlReport& report, XorSummary& summary) {
   const XorSystem& system = *summary.system;
   report.section(std::string("(") + system.key + ") " + system.title);
   report.text(std::to_string(summary.successes) + " of " + std::to_string(summary.runs) +
@@ -34,11 +34,12 @@ void add_system(HtmlReport& report, XorSummary& summary, Device device) {
                        .series = {{.name = "loss", .y = run.curve, .x = run.curve_epochs}},
                        .log_y = true});
 
+  run.net.to(Device::cpu());
   add_plane_pictures(
       report, std::string("(") + system.key + ")",
-      [&](const Tensor& points) { return run.net.probability(points); }, kTableWindow, kTable, device);
+      [&](const Tensor& points) { return run.net.probability(points); }, kTableWindow, kTable);
   NoGrad no_grad;
-  const Tensor features = run.net.features(plane_points(kTableWindow, kPlaneSide, device));
+  const Tensor features = run.net.features(plane_points(kTableWindow, kPlaneSide));
   std::vector<CaptionedPicture> neurons;
   for (std::int64_t n = 0; n < system.neurons; ++n)
     neurons.push_back(
@@ -58,7 +59,7 @@ void write_xor_report(RecipeContext& context, std::vector<XorSummary>& systems,
                   result.reached ? Tone::good : Tone::neutral);
   report.figure("training", fixed_text(result.seconds, 1) + " s", std::to_string(result.steps) + " steps");
   report.text(std::string(kPlaneLegend) + " Inputs run from -0.25 to 1.25.");
-  for (XorSummary& s : systems) add_system(report, s, context.device());
+  for (XorSummary& s : systems) add_system(report, s);
   if (!study.empty()) {
     report.section("Initial values of system (a)");
     BarChart chart{.title = "Seeds that learn the table", .bars = {}, .percent = true, .maximum = 1};

@@ -40,7 +40,6 @@ struct PerceptronEpoch {
   std::int64_t epoch;
   std::array<double, 3> weights;  // w1, w2, b
   std::array<float, 4> outputs;
-  std::vector<float> map;  // its outputs over the plane
 };
 
 struct PerceptronRun {

@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "gpunn/core/device.h"
 #include "gpunn/core/tensor.h"
 #include "gpunn/io/html_report.h"
 #include "gpunn/io/png.h"
@@ -26,8 +25,9 @@ struct PlanePoint {
   bool positive;
 };
 
-/// Points of a side x side grid over the window, row by row from the top: f32 [side * side, 2] on `device`.
-Tensor plane_points(const PlaneWindow& window, int side, Device device);
+/// Points of a side x side grid over the window, row by row from the top: f32 [side * side, 2] on the CPU,
+/// where all pictures are made: equal weights then give equal pictures on every device.
+Tensor plane_points(const PlaneWindow& window, int side);
 
 /// Values on such a grid as a picture of side x side pixels with the data over it: 0 is blue, 1/2 white, 1
 /// red. `regions` shows only which side of 1/2 a value is on. Throws InvalidArgument unless values.size() is
@@ -38,12 +38,12 @@ Picture plane_map(std::span<const float> values, int side, const PlaneWindow& wi
 /// Values on such a grid as a landscape seen from above, turned by 30 degrees. Throws likewise.
 Picture plane_surface(std::span<const float> values, int side);
 
-/// [n, 2] to n probabilities.
+/// [n, 2] to n probabilities, on the CPU.
 using PlaneFunction = std::function<Tensor(const Tensor& points)>;
 
 /// Adds probability map, regions and surface of a classifier to a report; captions start with `name`.
 void add_plane_pictures(HtmlReport& report, const std::string& name, const PlaneFunction& probability,
-                        const PlaneWindow& window, std::span<const PlanePoint> points, Device device);
+                        const PlaneWindow& window, std::span<const PlanePoint> points);
 
 /// A chart of f, sampled over the window, ready for levels, labels and paths.
 ContourChart contour_of(const std::function<double(double, double)>& f, const PlaneWindow& window,

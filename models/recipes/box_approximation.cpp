@@ -6,6 +6,7 @@
 // need N^d boxes. After Cybenko, "Approximation by superpositions of a sigmoidal function" (1989), in the
 // form with steps.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -152,6 +153,7 @@ RecipeResult run(RecipeContext& context) {
   const Device device = context.device();
   RunFolder& folder = context.folder();
   BoxRun run{.half_width = settings.half_width};
+  const auto start = std::chrono::steady_clock::now();
   check_single_box(run, device);
   for (std::int64_t n = kFewest; n <= settings.boxes && !context.stopped(); n *= 2) {
     run.line.push_back(measure(n, settings, device));
@@ -166,6 +168,8 @@ RecipeResult run(RecipeContext& context) {
 
   RecipeResult result;
   result.stopped = context.stopped();
+  result.train_loss = std::numeric_limits<double>::quiet_NaN();  // nothing is trained
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.metric("single_box_mismatches", static_cast<double>(run.mismatches));
   for (std::size_t k = 0; k < kBoxFunctions; ++k) {
     const std::string key = kBoxTargets[k].key;

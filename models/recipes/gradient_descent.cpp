@@ -215,13 +215,13 @@ void add_regression(HtmlReport& report, const RegressionData& data, const std::v
       detail::contour_of([&](double w, double b) { return data.loss(w, b); }, {-0.25f, 2.75f, -1.5f, 0.25f});
   chart.x_label = "slope", chart.y_label = "intercept";
   chart.levels = {0.05, 0.1, 0.2, 0.4, 0.7, 1, 1.5, 2, 2.5};
-  chart.width = 560, chart.height = 420;
+  chart.width = 540, chart.height = 420;
   LineChart losses{.title = "Loss of all rows",
                    .x_label = "epoch",
                    .y_label = "mean squared error",
                    .series = {},
                    .log_y = true,
-                   .width = 380,
+                   .width = 396,
                    .height = 420};
   std::vector<std::vector<std::string>> rows;
   for (const RegressionRun& run : runs) {

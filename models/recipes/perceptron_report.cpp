@@ -10,7 +10,7 @@ namespace gpunn::detail {
 
 namespace {
 
-constexpr std::size_t kEpochsShown = 10;
+constexpr std::size_t kEpochsShown = 11;  // the start and ten more
 
 std::vector<PlanePoint> table_points(const Gate& gate) {
   std::vector<PlanePoint> points;
@@ -79,7 +79,7 @@ void write_perceptron_report(RecipeContext& context, const PerceptronRun& run, d
     const auto a = static_cast<double>(r / 2), b = static_cast<double>(r % 2);
     right += last.outputs[r] == run.gate->targets[r] ? 1 : 0;
     rows.push_back({fixed_text(a, 0), fixed_text(b, 0),
-                    fixed_text(a * last.weights[0] + b * last.weights[1] + last.weights[2], 4),
+                    short_text(a * last.weights[0] + b * last.weights[1] + last.weights[2]),
                     fixed_text(last.outputs[r], 0), fixed_text(run.gate->targets[r], 0)});
   }
   report.figure("rows right", std::to_string(right) + " of 4",

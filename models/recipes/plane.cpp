@@ -61,10 +61,9 @@ void mark_points(Picture& picture, const PlaneWindow& window, std::span<const Pl
               y = last - place(point.y, window.y_low, window.y_high);
     for (int dx = -radius; dx <= radius; ++dx)
       for (int dy = -radius; dy <= radius; ++dy) {
-        // The rim is grey, so that a white dot shows on a pale ground; small dots have grey corners only.
-        const bool rim =
-            radius > 1 ? std::max(std::abs(dx), std::abs(dy)) == radius : std::abs(dx) + std::abs(dy) == 2;
-        const double ink = rim ? 128 : point.positive ? 255 : 0;
+        // The rim is grey, so that a white dot shows on a pale ground; a small black one needs none.
+        const bool rim = std::max(std::abs(dx), std::abs(dy)) == radius && (radius > 1 || point.positive);
+        const double ink = rim ? 110 : point.positive ? 255 : 0;
         put(picture, x + dx, y + dy, {ink, ink, ink});
       }
   }
@@ -119,7 +118,7 @@ Picture plane_map(std::span<const float> values, int side, const PlaneWindow& wi
 // Cells are drawn from the far end on, so that near ones cover them.
 Picture plane_surface(std::span<const float> values, int side) {
   check_values(values, side);
-  constexpr int kWidth = 420, kHeight = 300;
+  constexpr int kWidth = 420, kHeight = 316, kBase = 222;
   constexpr double kCos = 0.866, kSin = 0.5, kScale = 290;
   Picture picture = blank(kWidth, kHeight);
   const auto value = [&](int row, int column) {
@@ -129,7 +128,7 @@ Picture plane_surface(std::span<const float> values, int side) {
     const double u = static_cast<double>(column) / (side - 1) - 0.5,
                  v = static_cast<double>(row) / (side - 1) - 0.5;
     return {kWidth / 2.0 + kScale * (u * kCos - v * kSin),
-            kHeight * 0.74 + kScale * (0.45 * (u * kSin + v * kCos) - 0.4 * value(row, column))};
+            kBase + kScale * (0.45 * (u * kSin + v * kCos) - 0.4 * value(row, column))};
   };
   const auto shade = [&](double p, double slope) {
     // Facets darken with their slope, so that the shape shows where the colour does not change.

@@ -239,7 +239,7 @@ RecipeResult run(RecipeContext& context) {
   folder.write_weights(ends);
   detail::add_work(result, paths);
   result.stopped = context.stopped();
-  result.train_loss = walks[0].loss;
+  result.train_loss = std::numeric_limits<double>::quiet_NaN();  // each path has one of its own
   result.weights_sha256 = weights_sha256(ends);
   result.reached = agree && whole && !result.stopped;
   write_report(context, walks, result);

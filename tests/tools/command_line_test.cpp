@@ -2,6 +2,7 @@
 // faults can produce.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -99,8 +100,8 @@ TEST(CommandLineTest, RecipesAsJson) {
     for (const char* key : {"section", "summary", "data", "figure"})
       EXPECT_FALSE(recipe.at(key).as_string().empty());
   }
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"}));
+  for (const char* name : {"xor", "digits-mlp", "mnist-mlp", "fashion-logistic", "fashion-mlp"})
+    EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
   EXPECT_TRUE(contains(run({"recipes"}).out, "fashion-mlp"));
 }
 

@@ -176,7 +176,7 @@ void add_curves(HtmlReport& report, const std::vector<Walk>& walks) {
 void write_report(RecipeContext& context, const std::vector<Walk>& walks, const RecipeResult& result) {
   HtmlReport report("rosenbrock", "Three optimizers in Rosenbrock's valley");
   std::vector<std::vector<std::string>> rows;
-  ContourChart chart = detail::contour_of(rosenbrock, {-2.0f, 1.6f, -0.8f, 3.0f}, 160);
+  ContourChart chart = detail::contour_of(rosenbrock, {-2.0f, 1.6f, -0.8f, 3.0f}, 300);
   chart.title = "Paths from (-1.5, 2.5); the least value is at (1, 1)";
   chart.x_label = "x", chart.y_label = "y";
   chart.log_levels = true;

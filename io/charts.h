@@ -1,6 +1,6 @@
 #pragma once
-// Charts as SVG drawings: lines, bars, heat maps. Values that are not finite leave gaps; hovering shows exact
-// values.
+// Charts as SVG drawings: lines, bars, heat maps, contours. Values that are not finite leave gaps; hovering
+// shows exact values.
 #include <optional>
 #include <string>
 #include <utility>
@@ -67,9 +67,30 @@ struct HeatMap {
 GPUNN_API HeatMap confusion_matrix(const std::vector<std::string>& classes,
                                    const std::vector<std::int64_t>& counts);
 
+/// A function of two variables over a rectangle as lines of equal value, with paths over it (an optimizer's
+/// steps, a boundary). A cell with a corner that is not finite is left out.
+struct ContourChart {
+  /// Points in order; the first is ringed, the last is a disc. What lies outside of the rectangle is cut off.
+  struct Path {
+    std::string name{};
+    std::vector<double> x{}, y{};
+  };
+  std::string title{};
+  std::string x_label{}, y_label{};
+  int rows = 0, columns = 0;     // 2 to 1,024
+  std::vector<double> values{};  // [rows, columns]; row 0 at y_low, column 0 at x_low, the last at the highs
+  double x_low = 0, x_high = 1, y_low = 0, y_high = 1;
+  std::vector<double> levels{};  // none: about ten round ones
+  bool log_levels = false;       // those even on a logarithmic scale, from the positive values
+  std::vector<Path> paths{};
+  int width = kHalfWidth, height = 400;
+};
+
 /// Draw. Throw InvalidArgument for sizes that do not agree or a width outside 200 to 2,000.
 GPUNN_API Svg draw(const LineChart& chart);
 GPUNN_API Svg draw(const BarChart& chart);
 GPUNN_API Svg draw(const HeatMap& map);
+/// Throws also for a rectangle without extent or not finite, and for levels that are not finite.
+GPUNN_API Svg draw(const ContourChart& chart);
 
 }  // namespace gpunn

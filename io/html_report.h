@@ -52,6 +52,7 @@ class GPUNN_API HtmlReport {
   void line_chart(const LineChart& chart) { drawing(draw(chart)); }
   void bar_chart(const BarChart& chart) { drawing(draw(chart)); }
   void heat_map(const HeatMap& map) { drawing(draw(map)); }
+  void contour_chart(const ContourChart& chart) { drawing(draw(chart)); }
   void drawing(const Svg& svg);
 
   /// Settings, environment.

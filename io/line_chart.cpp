@@ -6,17 +6,16 @@
 #include "gpunn/core/error.h"
 #include "gpunn/io/charts.h"
 #include "gpunn/io/detail/chart_axis.h"
+#include "gpunn/io/detail/chart_frame.h"
 
 namespace gpunn {
 namespace {
 
 using detail::ChartAxis;
-using detail::tick_text;
 using detail::value_text;
 using Point = std::pair<double, double>;
 using Style = ChartSeries::Style;
 
-constexpr int kColours = 7;
 constexpr std::size_t kDotsUpTo = 40;      // curves with few points show them
 constexpr std::size_t kHoverPoints = 160;  // a curve; keeps a report of many charts small
 
@@ -35,37 +34,17 @@ struct Extent {
   }
 };
 
-/// A legend's entries, broken into lines that fit.
-struct Legend {
-  struct Entry {
-    double x, y;
-    std::string text;
-  };
-  std::vector<Entry> entries;
-  double bottom = 0;
-};
-
-Legend lay_out_legend(const LineChart& chart, double top) {
-  constexpr double kSwatch = 24, kGap = 18, kLine = 18;
-  Legend legend;
-  double x = 0, y = top;
+std::vector<std::string> legend_texts(const LineChart& chart) {
+  std::vector<std::string> texts;
   for (const ChartSeries& series : chart.series) {
-    std::string text = detail::fitted(series.name, chart.width / 2.0);
+    texts.push_back(detail::fitted(series.name, chart.width / 2.0));
     // The last value beside the name saves a look along the axis.
     if (!series.y.empty() && std::isfinite(series.y.back()) && series.style != Style::points &&
         series.style != Style::steps) {
-      text += "  " + value_text(series.y.back());
+      texts.back() += "  " + value_text(series.y.back());
     }
-    const double width = kSwatch + detail::text_width(text) + kGap;
-    if (x > 0 && x + width > chart.width) {
-      x = 0;
-      y += kLine;
-    }
-    legend.entries.push_back({x, y, std::move(text)});
-    x += width;
   }
-  legend.bottom = chart.series.empty() ? top - kLine : y;
-  return legend;
+  return texts;
 }
 
 /// Runs of points on the canvas; a value that cannot be shown ends a run. Long runs keep, for each half pixel
@@ -111,29 +90,6 @@ std::vector<std::vector<Point>> runs_of(const ChartSeries& series, const ChartAx
   return runs;
 }
 
-void draw_axes(Svg& svg, const LineChart& chart, const ChartAxis& x, const ChartAxis& y) {
-  const auto crisp = [](double v) { return std::floor(v) + 0.5; };
-  for (const double tick : y.ticks) {
-    const double at = crisp(y.pixel(tick));
-    svg.line(x.from, at, x.to, at, "grid").text(x.from - 8, at + 4, tick_text(tick), "tick end");
-  }
-  const double bottom = crisp(y.from);
-  svg.line(x.from, bottom, x.to, bottom, "axis");
-  double taken = -1e9;
-  for (const double tick : x.ticks) {
-    const std::string text = tick_text(tick);
-    const double half = detail::text_width(text) / 2;
-    // The last label moves in rather than out of the picture; one that would touch its neighbour is left out.
-    const double at = std::min(x.pixel(tick), chart.width - half);
-    if (at - half < taken + 6) continue;
-    svg.line(crisp(x.pixel(tick)), bottom, crisp(x.pixel(tick)), bottom + 5, "axis")
-        .text(at, bottom + 19, text, "tick middle");
-    taken = at + half;
-  }
-  svg.text((x.from + x.to) / 2, chart.height - 4, chart.x_label, "muted middle");
-  if (!chart.y_label.empty()) svg.vertical_text(11, (y.from + y.to) / 2, chart.y_label, "muted middle");
-}
-
 /// Least distance in pixels between a horizontal line and the curves over one end of the x axis.
 double clearance(const LineChart& chart, const ChartAxis& x, const ChartAxis& y, double at, bool right) {
   double least = 1e9;
@@ -163,7 +119,7 @@ void draw_references(Svg& svg, const LineChart& chart, const ChartAxis& x, const
 void draw_series(Svg& svg, const LineChart& chart, std::size_t index, const ChartAxis& x,
                  const ChartAxis& y) {
   const ChartSeries& series = chart.series[index];
-  const std::string colour = std::to_string(index % kColours);
+  const std::string colour = std::to_string(index % detail::kSeriesColours);
   const std::string stroke = "s" + colour + (series.style == Style::dashed ? " dashed" : "");
   const auto runs = runs_of(series, x, y);
   const bool dots =
@@ -218,25 +174,23 @@ Svg draw(const LineChart& chart) {
     svg.text(0, 15, detail::fitted(chart.title, chart.width / 1.15), "title");
     top = 34;
   }
-  const Legend legend = lay_out_legend(chart, top + 4);
+  const detail::LegendLayout legend = detail::lay_out_legend(legend_texts(chart), chart.width, top + 4);
 
   ChartAxis y =
       detail::make_axis(ys.low, ys.high, chart.log_y, true, false, std::clamp(chart.height / 60, 2, 8));
   ChartAxis x =
       detail::make_axis(xs.low, xs.high, chart.log_x, false, xs.whole, std::clamp(chart.width / 90, 2, 12));
-  double widest = 0;
-  for (const double tick : y.ticks) widest = std::max(widest, detail::text_width(tick_text(tick)));
-  x.from = std::ceil(widest + 10 + (chart.y_label.empty() ? 0 : 20));
+  x.from = detail::y_axis_room(y, chart.y_label);
   x.to = chart.width - 8;
   y.from = chart.height - (chart.x_label.empty() ? 26 : 44);
   y.to = std::min(legend.bottom + 16, y.from - 20);
 
-  draw_axes(svg, chart, x, y);
+  detail::draw_axes(svg, x, y, chart.x_label, chart.y_label);
   draw_references(svg, chart, x, y);
   for (std::size_t i = 0; i < chart.series.size(); ++i) draw_series(svg, chart, i, x, y);
   for (std::size_t i = 0; i < legend.entries.size(); ++i) {
     const auto& entry = legend.entries[i];
-    const std::string colour = std::to_string(i % kColours);
+    const std::string colour = std::to_string(i % detail::kSeriesColours);
     if (chart.series[i].style == Style::points) {
       svg.circle(entry.x + 8, entry.y - 4, 3, "f" + colour);
     } else {

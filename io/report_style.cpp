@@ -31,6 +31,8 @@ svg .grid{stroke:var(--grid);shape-rendering:crispEdges}
 svg .axis{stroke:var(--axis);shape-rendering:crispEdges}
 svg .reference{stroke:var(--muted);stroke-dasharray:2 3}
 svg polyline{fill:none;stroke-width:1.75;stroke-linejoin:round;stroke-linecap:round}
+svg .contour{stroke:var(--axis);stroke-width:1.1}
+svg .ring{fill:var(--bg);stroke-width:1.75}
 svg .dashed{stroke-dasharray:6 4}
 svg .medium{stroke-width:2}
 svg .wide{stroke-width:3}

@@ -1,11 +1,11 @@
 #include <algorithm>
-#include <cstdio>
 #include <span>
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/io/html_report.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/numbers.h"
 #include "gpunn/models/recipes/detail/report.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/history.h"
@@ -17,12 +17,6 @@ namespace {
 
 constexpr std::size_t kShown = 6;  // test pictures from the front, and as many mistakes
 constexpr std::int64_t kTestBatch = 1000;
-
-std::string fixed(double value, int digits) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
 
 // What the model says about the test rows.
 struct Answers {

@@ -17,7 +17,7 @@ namespace gpunn {
 
 namespace {
 
-using detail::decimals;
+using detail::fixed;
 using detail::significant;
 using Values = std::vector<double>;
 
@@ -142,7 +142,7 @@ NetworkDiagram diagram_of(TraceNet& net, const std::vector<Step>& steps) {
 void write_report(RecipeContext& context, TraceNet& net, const std::vector<Step>& steps, double module_output,
                   const RecipeResult& result) {
   HtmlReport report("forward-trace", "One input through a 2-3-1 network, step by step");
-  report.figure("output", decimals(module_output, 6), "the network's forward()",
+  report.figure("output", fixed(module_output, 6), "the network's forward()",
                 result.reached ? Tone::good : Tone::bad);
   report.figure("largest error", significant(result.metrics[0].second, 2), "against the hand computation",
                 result.reached ? Tone::good : Tone::bad);

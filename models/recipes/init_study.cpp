@@ -260,9 +260,9 @@ void record(RecipeContext& context, RecipeResult& result, const std::vector<Sche
     json.field("relu_last_activation", r.relu.activations.back().measured);
     json.field("relu_first_gradient", r.relu.gradients.front().measured);
     context.folder().append_metrics(json.end_object().take());
-    context.say("  " + std::string(r.scheme->title) + ": off by " + decimals(100 * own_layer, 2) +
-                " % (784 to 128), " + decimals(100 * own_linear, 2) + " % (linear stack), " +
-                decimals(100 * own_relu, 2) + " % (ReLU stack); std of z10 " +
+    context.say("  " + std::string(r.scheme->title) + ": off by " + fixed(100 * own_layer, 2) +
+                " % (784 to 128), " + fixed(100 * own_linear, 2) + " % (linear stack), " +
+                fixed(100 * own_relu, 2) + " % (ReLU stack); std of z10 " +
                 significant(r.relu.activations.back().measured, 3));
   }
   const double worst = std::max({layer, linear, rectified});

@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::size_t kShownLayers[] = {0, 1, 4, 9};
 
-std::string percent(double fraction) { return decimals(100 * fraction, 2) + " %"; }
-
 // Measured points over theory's lines; rules that give zero have no place on a logarithmic axis. Series take
 // seven colours in turn, so that the points of each of the seven other rules get the colour of their line.
 LineChart depth_chart(const std::string& title, const std::vector<SchemeResult>& all, bool relu,

@@ -52,9 +52,10 @@ RunFolder& RecipeContext::folder() {
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
   static constexpr const Recipe* kAll[] = {
-      &kXor,          &kForwardTrace,   &kWorkedNumbers, &kAutogradDemo,    &kInitStudy,
-      &kDigitsMlp,    &kMnistMlp,       &kMnistOnline,   &kFashionLogistic, &kFashionMlp,
-      &kHandFeatures, &kDimensionality, &kLearningRates};
+      &kPerceptronAnd,  &kPerceptronOr, &kPerceptronXor,   &kXor,        &kBoxApproximation, &kForwardTrace,
+      &kWorkedNumbers,  &kAutogradDemo, &kGradientDescent, &kRosenbrock, &kInitStudy,        &kDigitsMlp,
+      &kMnistMlp,       &kMnistOnline,  &kFashionLogistic, &kFashionMlp, &kCircles,          &kHandFeatures,
+      &kDimensionality, &kLearningRates};
   return kAll;
 }
 

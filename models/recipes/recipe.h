@@ -3,6 +3,7 @@
 // one.
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -84,7 +85,8 @@ struct RecipeResult {
   std::string recipe, device, figure, run_dir, report, weights_sha256;
   std::uint64_t seed = 0;
   std::int64_t threads = 0, epochs = 0, steps = 0;
-  double seconds = 0, steps_per_second = 0, train_loss = 0;
+  double seconds = 0, steps_per_second = 0;
+  double train_loss = std::numeric_limits<double>::quiet_NaN();  // stays so where nothing is trained
   std::optional<double> test_loss{};
   std::vector<std::pair<std::string, double>> metrics{};
   std::size_t peak_memory_bytes = 0;

@@ -1,22 +1,10 @@
 #include "gpunn/models/recipes/detail/report_parts.h"
 
-#include <cstdio>
-
 #include "gpunn/core/autograd.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/training/report.h"
 
 namespace gpunn::detail {
-
-std::string fixed(double value, int decimals) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", decimals, value);
-  const std::string result = text;
-  // What rounds to zero has no sign.
-  return result[0] == '-' && result.find_first_not_of("-0.") == std::string::npos ? result.substr(1) : result;
-}
-
-std::string percent(double fraction, int decimals) { return fixed(100 * fraction, decimals) + " %"; }
 
 std::vector<std::int64_t> class_counts(Module& model, const DataLoader& data, std::int64_t classes) {
   NoGrad no_grad;

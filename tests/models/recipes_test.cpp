@@ -142,7 +142,7 @@ TEST(RecipeCatalogueTest, ResultAsJson) {
   EXPECT_EQ(
       json.take(),
       R"({"recipe":"x","device":"","seed":0,"threads":0,"epochs":0,"steps":0,"seconds":0,"steps_per_second":0,)"
-      R"("train_loss":0,"test_loss":null,"metrics":{"test_accuracy":0.5},"peak_memory_bytes":0,)"
+      R"("train_loss":null,"test_loss":null,"metrics":{"test_accuracy":0.5},"peak_memory_bytes":0,)"
       R"("weights_sha256":"","figure":"","reached":false,"run_dir":"","report":""})");
 }
 

@@ -42,10 +42,16 @@ void print_result(const RecipeResult& r) {
     std::snprintf(text, sizeof text, "test loss: %.4f", *r.test_loss);
     print_line(text);
   }
-  std::snprintf(text, sizeof text, "train loss: %.4f after %lld steps in %.1f s (%.0f steps/s) on %s",
-                r.train_loss, static_cast<long long>(r.steps), r.seconds, r.steps_per_second,
-                r.device.c_str());
-  print_line(text);
+  if (r.steps > 0) {
+    std::string line;
+    if (std::isfinite(r.train_loss)) {
+      std::snprintf(text, sizeof text, "train loss: %.4f, ", r.train_loss);
+      line = text;
+    }
+    std::snprintf(text, sizeof text, "%lld steps in %.1f s (%.0f steps/s) on %s",
+                  static_cast<long long>(r.steps), r.seconds, r.steps_per_second, r.device.c_str());
+    print_line(line + text);
+  }
   print_line("figure: " + r.figure + (r.reached ? " (reached by this run)" : " (not reached by this run)"));
   print_line("report: " + r.report);
 }

@@ -4,11 +4,11 @@
 
 namespace gpunn {
 
-extern const Recipe kXor, kDigitsMlp, kMnistMlp, kFashionLogistic, kFashionMlp;
-extern const Recipe kForwardTrace;
-extern const Recipe kWorkedNumbers;
-extern const Recipe kAutogradDemo;
-extern const Recipe kInitStudy;
-extern const Recipe kMnistOnline, kHandFeatures, kDimensionality, kLearningRates;
+extern const Recipe kPerceptronAnd, kPerceptronOr, kPerceptronXor, kXor;
+extern const Recipe kBoxApproximation, kForwardTrace, kWorkedNumbers, kAutogradDemo;
+extern const Recipe kGradientDescent, kRosenbrock, kInitStudy;
+extern const Recipe kDigitsMlp, kMnistMlp, kMnistOnline, kFashionLogistic, kFashionMlp;
+extern const Recipe kCircles, kHandFeatures, kDimensionality;
+extern const Recipe kLearningRates;
 
 }  // namespace gpunn

@@ -1,5 +1,5 @@
 #pragma once
-// What recipes that compare numbers share: numbers as text, and the largest difference.
+// What recipes share about numbers: as text, and the largest difference.
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -18,10 +18,21 @@ inline std::string significant(double value, int digits) {
   return text;
 }
 
-/// With `digits` decimals.
-inline std::string decimals(double value, int digits) {
+/// With `digits` decimals; what rounds to zero has no sign.
+inline std::string fixed(double value, int digits) {
   char text[60];
   std::snprintf(text, sizeof text, "%.*f", digits, value);
+  const std::string result = text;
+  return result[0] == '-' && result.find_first_not_of("-0.") == std::string::npos ? result.substr(1) : result;
+}
+
+/// A fraction as "97.42 %".
+inline std::string percent(double fraction, int digits = 2) { return fixed(100 * fraction, digits) + " %"; }
+
+/// Two significant digits: errors range from 1e-8 to 0.3.
+inline std::string short_text(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g", value);
   return text;
 }
 

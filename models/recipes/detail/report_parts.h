@@ -6,15 +6,11 @@
 
 #include "gpunn/io/html_report.h"
 #include "gpunn/layers/module.h"
+#include "gpunn/models/recipes/detail/numbers.h"  // IWYU pragma: export
 #include "gpunn/models/recipes/recipe.h"
 #include "gpunn/training/data_loader.h"
 
 namespace gpunn::detail {
-
-/// `value` with so many decimals, "0.00" instead of "-0.00"; "nan" and "inf" as printf writes them.
-std::string fixed(double value, int decimals);
-/// A fraction as "97.42 %".
-std::string percent(double fraction, int decimals = 2);
 
 /// Rows of `data` by true class and class of the largest score, [classes, classes] row by row; in evaluation
 /// mode, the model's mode is restored. Targets are i64 [n] within [0, classes).

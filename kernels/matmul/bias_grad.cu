@@ -4,6 +4,7 @@
 #include "gpunn/core/launch.cuh"
 #include "gpunn/kernels/common/convert.cuh"
 #include "gpunn/kernels/common/device_dtype.h"
+#include "gpunn/kernels/elementwise/activation_functors_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 
 namespace gpunn {
@@ -17,6 +18,25 @@ constexpr std::int64_t kMostBlocks = 65535;
 
 std::int64_t row_blocks(const BiasGradProblem& p) { return (p.rows + kBlockRows - 1) / kBlockRows; }
 
+/// dy times the slope at the preactivation z.
+GPUNN_DEVICE float through_pre(float dy, float z, Activation activation) {
+  switch (activation) {
+    case Activation::relu:
+      return z > 0.0f ? dy : 0.0f;
+    case Activation::sigmoid:
+      return dy * elementwise::logistic_slope(z);
+    case Activation::tanh:
+      return dy * (4.0f * elementwise::logistic_slope(2.0f * z));
+    case Activation::gelu:
+      return elementwise::GeluGrad::apply(dy, z, 0.0f, 0.0f);
+    case Activation::gelu_tanh:
+      return elementwise::GeluTanhGrad::apply(dy, z, 0.0f, 0.0f);
+    default:
+      return dy;
+  }
+}
+
+/// dy times the slope where the activation returned y.
 GPUNN_DEVICE float through(float dy, float y, Activation activation) {
   switch (activation) {
     case Activation::relu:
@@ -37,15 +57,16 @@ GPUNN_KERNEL __launch_bounds__(kThreads) bias_grad_rows_kernel(const BiasGradPro
   const int tc = static_cast<int>(threadIdx.x) % kColumns, tr = static_cast<int>(threadIdx.x) / kColumns;
   const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kColumns + tc;
   const T* const dy = static_cast<const T*>(p.dy);
-  const T* const y = static_cast<const T*>(p.y);
+  const T* const y = static_cast<const T*>(p.from_pre ? p.pre : p.y);
   for (std::int64_t block = blockIdx.y; block * kBlockRows < p.rows; block += gridDim.y) {
     const std::int64_t end = (block + 1) * kBlockRows < p.rows ? (block + 1) * kBlockRows : p.rows;
     float sum = 0.0f;
     if (c < p.cols) {
       for (std::int64_t r = block * kBlockRows + tr; r < end; r += kRowThreads) {
         const std::int64_t i = r * p.cols + c;
-        const float g =
-            through(to_float(dy[i]), p.activation == Activation::none ? 0.0f : to_float(y[i]), p.activation);
+        const float saved = p.activation == Activation::none ? 0.0f : to_float(y[i]);
+        const float g = p.from_pre ? through_pre(to_float(dy[i]), saved, p.activation)
+                                   : through(to_float(dy[i]), saved, p.activation);
         if (p.want_dz) static_cast<T*>(p.dz)[i] = from_float<T>(g);
         sum += g;
       }

@@ -2,6 +2,7 @@
 // sums added in order, so that neither threads nor chunks change a bit, and the error grows like that of
 // kBlockRows additions.
 #include <algorithm>
+#include <type_traits>
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
@@ -12,29 +13,38 @@
 #include "hwy/highway.h"
 
 #include "gpunn/kernels/common/simd_rows-inl.h"
+#include "gpunn/kernels/matmul/simd_gelu-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gpunn {
 namespace HWY_NAMESPACE {
 
-template <Activation kActivation, class D, class V = hn::Vec<D>>
+// What the slope is computed from, and how: y, or the preactivation.
+enum class Slope : std::uint8_t { one, relu, sigmoid, tanh, sigmoid_of_pre, tanh_of_pre, gelu, gelu_tanh };
+
+template <Slope kSlope, class D, class V = hn::Vec<D>>
 HWY_INLINE V Through(D d, V dy, V y) {
-  if constexpr (kActivation == Activation::relu) return hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), dy);
-  if constexpr (kActivation == Activation::sigmoid)
-    return hn::Mul(dy, hn::Mul(y, hn::Sub(hn::Set(d, 1.0f), y)));
-  if constexpr (kActivation == Activation::tanh) return hn::Mul(dy, hn::NegMulAdd(y, y, hn::Set(d, 1.0f)));
+  if constexpr (kSlope == Slope::relu) return hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), dy);
+  if constexpr (kSlope == Slope::sigmoid) return hn::Mul(dy, hn::Mul(y, hn::Sub(hn::Set(d, 1.0f), y)));
+  if constexpr (kSlope == Slope::tanh) return hn::Mul(dy, hn::NegMulAdd(y, y, hn::Set(d, 1.0f)));
+  if constexpr (kSlope == Slope::sigmoid_of_pre) return hn::Mul(dy, LogisticSlope(d, y));
+  if constexpr (kSlope == Slope::tanh_of_pre)
+    return hn::Mul(dy, hn::Mul(hn::Set(d, 4.0f), LogisticSlope(d, hn::Add(y, y))));
+  if constexpr (kSlope == Slope::gelu) return hn::Mul(dy, GeluSlope(d, y));
+  if constexpr (kSlope == Slope::gelu_tanh) return hn::Mul(dy, GeluTanhSlope(d, y));
   return dy;
 }
 
 // kVectors vectors of columns from c, `n` columns left, over rows [r0, r1).
-template <Activation kActivation, int kVectors>
+template <Slope kSlope, int kVectors>
 HWY_INLINE void Columns(const BiasGradProblem& p, std::int64_t r0, std::int64_t r1, std::int64_t c,
                         std::int64_t n, float* sums) {
   const hn::ScalableTag<float> d;
   using V = hn::Vec<decltype(d)>;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   const auto* const dy = static_cast<const float*>(p.dy) + c;
-  const auto* const y = kActivation == Activation::none ? nullptr : static_cast<const float*>(p.y) + c;
+  const auto* const y =
+      kSlope == Slope::one ? nullptr : static_cast<const float*>(p.from_pre ? p.pre : p.y) + c;
   auto* const dz = p.want_dz ? static_cast<float*>(p.dz) + c : nullptr;
   V sum[kVectors];
   HWY_UNROLL(4)
@@ -43,8 +53,7 @@ HWY_INLINE void Columns(const BiasGradProblem& p, std::int64_t r0, std::int64_t 
     HWY_UNROLL(4)
     for (int j = 0; j < kVectors; ++j) {
       const std::int64_t i = r * p.cols + j * lanes, left = n - j * lanes;
-      const V g =
-          Through<kActivation>(d, LoadPart(d, dy + i, left), y ? LoadPart(d, y + i, left) : hn::Zero(d));
+      const V g = Through<kSlope>(d, LoadPart(d, dy + i, left), y ? LoadPart(d, y + i, left) : hn::Zero(d));
       if (dz) StorePart(d, g, dz + i, left);
       sum[j] = hn::Add(sum[j], g);
     }
@@ -54,28 +63,39 @@ HWY_INLINE void Columns(const BiasGradProblem& p, std::int64_t r0, std::int64_t 
     if (sums) StorePart(d, sum[j], sums + j * lanes, n - j * lanes);
 }
 
-template <Activation kActivation>
+template <Slope kSlope>
+using Is = std::integral_constant<Slope, kSlope>;
+
+template <Slope kSlope>
 HWY_INLINE void Block(const BiasGradProblem& p, std::int64_t r0, std::int64_t r1, std::int64_t c0,
                       std::int64_t c1, float* sums) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>()));
   std::int64_t c = c0;
-  for (; c + 4 * lanes <= c1; c += 4 * lanes)
-    Columns<kActivation, 4>(p, r0, r1, c, c1 - c, sums ? sums + c : nullptr);
-  for (; c < c1; c += lanes) Columns<kActivation, 1>(p, r0, r1, c, c1 - c, sums ? sums + c : nullptr);
+  // Four vectors in flight pay where a slope is a few operations; the others would only be four times as
+  // long.
+  if constexpr (kSlope < Slope::sigmoid_of_pre)
+    for (; c + 4 * lanes <= c1; c += 4 * lanes)
+      Columns<kSlope, 4>(p, r0, r1, c, c1 - c, sums ? sums + c : nullptr);
+  for (; c < c1; c += lanes) Columns<kSlope, 1>(p, r0, r1, c, c1 - c, sums ? sums + c : nullptr);
 }
 
 // Rows [r0, r1) by columns [c0, c1); sums of the columns go to sums[c], unless null.
 void bias_grad_block(const BiasGradProblem& p, std::int64_t r0, std::int64_t r1, std::int64_t c0,
                      std::int64_t c1, float* sums) {
+  const auto block = [&](auto slope) HWY_ATTR { Block<decltype(slope)::value>(p, r0, r1, c0, c1, sums); };
   switch (p.activation) {
     case Activation::none:
-      return Block<Activation::none>(p, r0, r1, c0, c1, sums);
+      return block(Is<Slope::one>());
     case Activation::relu:
-      return Block<Activation::relu>(p, r0, r1, c0, c1, sums);
+      return block(Is<Slope::relu>());
     case Activation::sigmoid:
-      return Block<Activation::sigmoid>(p, r0, r1, c0, c1, sums);
+      return p.from_pre ? block(Is<Slope::sigmoid_of_pre>()) : block(Is<Slope::sigmoid>());
     case Activation::tanh:
-      return Block<Activation::tanh>(p, r0, r1, c0, c1, sums);
+      return p.from_pre ? block(Is<Slope::tanh_of_pre>()) : block(Is<Slope::tanh>());
+    case Activation::gelu:
+      return block(Is<Slope::gelu>());
+    case Activation::gelu_tanh:
+      return block(Is<Slope::gelu_tanh>());
   }
 }
 

@@ -67,11 +67,12 @@ struct Operand {
 struct Product {
   Operand rows, columns;
   float* c;
+  std::int64_t index;  // of the matrix in the batch
 };
 
 Product product(const GemmArgs& g, const Plan& plan, std::int64_t i) {
   const Operand a{g.a + i * g.a_batch, g.lda, !g.trans_a}, b{g.b + i * g.b_batch, g.ldb, g.trans_b};
-  return {plan.swap ? b : a, plan.swap ? a : b, g.c + i * g.c_batch};
+  return {plan.swap ? b : a, plan.swap ? a : b, g.c + i * g.c_batch, i};
 }
 
 struct Panel {
@@ -297,12 +298,19 @@ void run_scratch(const Pass& pass, Block block) {
         for (std::int64_t n = 0; n < present; ++n) row[n] += g.bias[n0 + n];
     }
     run_tiles(block);
-    if (pass.last()) kernels.activate(scratch, width, block.rows, width, g.activation);
+    const bool early = pass.last() && !g.pre;  // in the scratch block, before the sums are written
+    if (early) kernels.activate(scratch, width, block.rows, width, g.activation);
     if (plan.swap) {
       kernels.transpose(scratch, width, block.rows, present, c, g.ldc, block.rows);
     } else {
       kernels.copy(scratch, width, block.rows, present, c, g.ldc);
     }
+    if (!pass.last()) continue;
+    const Activation left = early ? Activation::none : g.activation;
+    if (plan.swap)
+      detail::gemm_finish(g, pass.product.index, n0, block.r0, present, block.rows, left);
+    else
+      detail::gemm_finish(g, pass.product.index, block.r0, n0, block.rows, present, left);
   }
 }
 
@@ -332,9 +340,11 @@ void run_block(const Pass& pass, const Panel& panel, std::int64_t r0, std::int64
   } else if (g.bias) {
     block.start = g.bias + n0;
   }
-  block.relu = pass.last() && g.activation == Activation::relu;
+  block.relu = pass.last() && g.activation == Activation::relu && !g.pre;
   run_tiles(block);
-  if (pass.last() && !block.relu) gemm_kernels().activate(block.out, g.ldc, rows, width, g.activation);
+  if (pass.last())
+    detail::gemm_finish(g, pass.product.index, r0, n0, rows, width,
+                        block.relu ? Activation::none : g.activation);
 }
 
 // Rows [r0, r1) by panels [p0, p1), the rows turned block by block.
@@ -409,8 +419,10 @@ void run_dot(const GemmArgs& g, const Plan& plan, const Product& product, std::i
           c = (g.accumulate ? c : 0.0f) + (g.bias ? g.bias[n] : 0.0f) + sums[r * kDotSide + s];
         }
     }
-    float* c = product.c + (plan.swap ? r0 : r0 * g.ldc);
-    kernels.activate(c, g.ldc, plan.swap ? plan.W : rows, plan.swap ? rows : plan.W, g.activation);
+    if (plan.swap)
+      detail::gemm_finish(g, product.index, 0, r0, plan.W, rows, g.activation);
+    else
+      detail::gemm_finish(g, product.index, r0, 0, rows, plan.W, g.activation);
   }
 }
 
@@ -425,42 +437,59 @@ void run_product(const GemmArgs& g, const Plan& plan, const Product& product, fl
 
 }  // namespace
 
-std::size_t gemm_cpu_workspace(const GemmArgs& args) {
+std::size_t detail::gemm_whole_workspace(const GemmArgs& args) {
   const Plan plan = make_plan(args, 1);
   const std::int64_t regions = plan.group > 0 ? ceil_div(args.batch, plan.group) : plan.copies;
   return static_cast<std::size_t>(plan.pack_floats * regions) * sizeof(float);
 }
 
+std::int64_t detail::gemm_whole_chunks(const GemmArgs& args) {
+  const Plan plan = make_plan(args, 1);
+  return plan.row_blocks * plan.panel_blocks;
+}
+
+void detail::gemm_finish(const GemmArgs& g, std::int64_t i, std::int64_t m, std::int64_t n, std::int64_t rows,
+                         std::int64_t cols, Activation activation) {
+  const GemmKernels& kernels = gemm_kernels();
+  const std::int64_t at = i * g.c_batch + m * g.ldc + n;
+  float* const c = g.c + at;
+  if (g.pre) kernels.copy(c, g.ldc, rows, cols, g.pre + at, g.ldc);
+  if (activation != Activation::none) kernels.activate(c, g.ldc, rows, cols, activation);
+  if (g.residual) kernels.add(g.residual + i * g.r_batch + m * g.ldr + n, g.ldr, rows, cols, c, g.ldc);
+}
+
 namespace {
 
-// No products to add, and perhaps no operands: c = activation(start).
+// No products to add, and perhaps no operands: c = activation(start) + residual.
 void start_only(const GemmArgs& g) {
   for (std::int64_t i = 0; i < g.batch; ++i)
     for (std::int64_t m = 0; m < g.M; ++m) {
       float* const row = g.c + i * g.c_batch + m * g.ldc;
       for (std::int64_t n = 0; n < g.N; ++n)
         row[n] = (g.accumulate ? row[n] : 0.0f) + (g.bias ? g.bias[n] : 0.0f);
-      gemm_kernels().activate(row, g.ldc, 1, g.N, g.activation);
+      detail::gemm_finish(g, i, m, 0, 1, g.N, g.activation);
     }
 }
 
 }  // namespace
 
-void gemm_cpu(const GemmArgs& args, void* workspace, CpuPool& pool) {
+void detail::gemm_whole(const GemmArgs& args, void* workspace, CpuPool* pool) {
   if (args.K == 0) return start_only(args);
-  Plan plan = make_plan(args, pool.threads());
+  const Plan plan = make_plan(args, pool ? pool->threads() : 1);
   if (plan.method == Method::nothing) return;
   float* const pack = static_cast<float*>(workspace);
   if (plan.group == 0) {
-    for (std::int64_t i = 0; i < args.batch; ++i)
-      run_product(args, plan, product(args, plan, i), pack, &pool);
+    for (std::int64_t i = 0; i < args.batch; ++i) run_product(args, plan, product(args, plan, i), pack, pool);
     return;
   }
-  pool.run(ceil_div(args.batch, plan.group), [&](std::int64_t chunk) {
+  const auto group = [&](std::int64_t chunk) {
     const std::int64_t end = std::min(args.batch, (chunk + 1) * plan.group);
     for (std::int64_t i = chunk * plan.group; i < end; ++i)
       run_product(args, plan, product(args, plan, i), pack + chunk * plan.pack_floats, nullptr);
-  });
+  };
+  const std::int64_t groups = ceil_div(args.batch, plan.group);
+  if (pool) return pool->run(groups, group);
+  for (std::int64_t chunk = 0; chunk < groups; ++chunk) group(chunk);
 }
 
 }  // namespace gpunn

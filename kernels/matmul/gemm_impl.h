@@ -4,7 +4,8 @@
 // An element is its start value (bias or what c holds) plus the products in ascending k, one fused
 // multiply-add each, whatever the tiling: results depend neither on the number of threads nor on tile sizes.
 // (Products of few rows or columns, both operands contiguous along k, are summed by vector lanes instead,
-// also in a fixed order.)
+// also in a fixed order. Few elements of a long k are summed in pieces of k, whose number depends on sizes
+// only, and the pieces' sums are added in order: gemm_split.cpp.)
 //
 // Source of the method: Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008, and
 // Van Zee and van de Geijn, "BLIS", 2015, changed for small matrices: see NOTES.md.
@@ -16,8 +17,10 @@
 namespace gpunn {
 
 class CpuPool;
+struct MatmulProblem;
 
-/// c[i] = activation(start + a[i] b[i]) for i in [0, batch); start is bias and, when accumulating, the old c.
+/// c[i] = activation(start + a[i] b[i]) + residual[i] for i in [0, batch); start is bias and, when
+/// accumulating, the old c.
 struct GemmArgs {
   std::int64_t M = 0, N = 0, K = 0, batch = 1;
   const float* a = nullptr;  // element (m, k) at a[m * lda + k], transposed: a[k * lda + m]
@@ -28,10 +31,16 @@ struct GemmArgs {
   bool trans_b = false;
   float* c = nullptr;  // element (m, n) at c[m * ldc + n]; must not overlap a, b or bias
   std::int64_t ldc = 0, c_batch = 0;
-  const float* bias = nullptr;  // [N] or null
+  const float* bias = nullptr;      // [N] or null
+  const float* residual = nullptr;  // element (m, n) at residual[m * ldr + n], or null
+  std::int64_t ldr = 0, r_batch = 0;
+  float* pre = nullptr;  // becomes what the activation is applied to, laid out like c, unless null
   Activation activation = Activation::none;
   bool accumulate = false;
 };
+
+/// An f32 problem's arguments.
+GemmArgs matmul_gemm_args(const MatmulProblem& p);
 
 /// Bytes of scratch memory that gemm_cpu wants for `args`.
 std::size_t gemm_cpu_workspace(const GemmArgs& args);
@@ -39,6 +48,16 @@ std::size_t gemm_cpu_workspace(const GemmArgs& args);
 void gemm_cpu(const GemmArgs& args, void* workspace, CpuPool& pool);
 
 namespace detail {
+
+/// The same without cutting k; on the calling thread when `pool` is null, with the bits of any pool.
+std::size_t gemm_whole_workspace(const GemmArgs& args);
+void gemm_whole(const GemmArgs& args, void* workspace, CpuPool* pool);
+/// Chunks of one product that gemm_whole could hand to threads; depends on sizes only.
+std::int64_t gemm_whole_chunks(const GemmArgs& args);
+/// The end of rows [m, m + rows) and columns [n, n + cols) of matrix `i` of c, which hold their sums: pre,
+/// activation, residual.
+void gemm_finish(const GemmArgs& args, std::int64_t i, std::int64_t m, std::int64_t n, std::int64_t rows,
+                 std::int64_t cols, Activation activation);
 
 inline constexpr int kGemmMaxVectors = 4;
 inline constexpr int kGemmMaxRows = 8;
@@ -78,6 +97,9 @@ struct GemmKernels {
   /// to[rows, cols] = from[rows, cols]
   void (*copy)(const float* from, std::int64_t from_ld, std::int64_t rows, std::int64_t cols, float* to,
                std::int64_t to_ld);
+  /// to[rows, cols] += from[rows, cols]
+  void (*add)(const float* from, std::int64_t from_ld, std::int64_t rows, std::int64_t cols, float* to,
+              std::int64_t to_ld);
   /// c[rows, cols] = activation(c)
   void (*activate)(float* c, std::int64_t ldc, std::int64_t rows, std::int64_t cols, Activation activation);
 };

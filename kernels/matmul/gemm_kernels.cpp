@@ -19,7 +19,7 @@
 #include <cstring>
 #include <limits>
 
-#include "gpunn/kernels/common/simd_math-inl.h"
+#include "gpunn/kernels/matmul/simd_gelu-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -235,6 +235,16 @@ void copy(const float* from, std::int64_t from_ld, std::int64_t rows, std::int64
     }
 }
 
+void add(const float* from, std::int64_t from_ld, std::int64_t rows, std::int64_t cols, float* to,
+         std::int64_t to_ld) {
+  for (std::int64_t r = 0; r < rows; ++r)
+    for (std::int64_t c = 0; c < cols; c += kLanes) {
+      const int n = static_cast<int>(std::min<std::int64_t>(cols - c, kLanes));
+      float* const p = to + r * to_ld + c;
+      store_first(hn::Add(load_first(p, n), load_first(from + r * from_ld + c, n)), p, n);
+    }
+}
+
 template <class F>
 HWY_INLINE void map(float* c, std::int64_t ldc, std::int64_t rows, std::int64_t cols, F f) {
   for (std::int64_t r = 0; r < rows; ++r)
@@ -256,6 +266,10 @@ void activate(float* c, std::int64_t ldc, std::int64_t rows, std::int64_t cols, 
       return map(c, ldc, rows, cols, [d](V v) HWY_ATTR { return gpunn::HWY_NAMESPACE::Sigmoid(d, v); });
     case Activation::tanh:
       return map(c, ldc, rows, cols, [d](V v) HWY_ATTR { return gpunn::HWY_NAMESPACE::Tanh(d, v); });
+    case Activation::gelu:
+      return map(c, ldc, rows, cols, [d](V v) HWY_ATTR { return gpunn::HWY_NAMESPACE::Gelu(d, v); });
+    case Activation::gelu_tanh:
+      return map(c, ldc, rows, cols, [d](V v) HWY_ATTR { return gpunn::HWY_NAMESPACE::GeluTanh(d, v); });
   }
 }
 
@@ -283,6 +297,7 @@ void fill_kernels(GemmKernels& kernels) {
   kernels.transpose = transpose;
   kernels.dot = dot;
   kernels.copy = copy;
+  kernels.add = add;
   kernels.activate = activate;
 }
 

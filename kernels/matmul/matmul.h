@@ -1,6 +1,6 @@
 #pragma once
-// Matrix products: matmul (batched, broadcasting) and linear (product with a transposed weight, bias and
-// activation).
+// Matrix products: matmul (batched, broadcasting) and linear (product with a transposed weight, bias,
+// activation and residual).
 //
 // Dtypes: f32, f16, bf16, and f64 for the reference. Accumulation is in f32 (f64 in the reference) in a fixed
 // order, so that a result depends neither on the number of CPU threads nor on what ran before: bitwise from
@@ -21,12 +21,16 @@ namespace gpunn {
 /// derivatives.
 GPUNN_API Tensor matmul(const Tensor& a, const Tensor& b);
 
-/// activation(x w^T + b) for x [*, K], w [N, K], b [N] or undefined; the result is [*, N].
-/// Bias and activation are applied while the product is still in registers, in f32, before rounding to the
-/// dtype. Backward keeps x, w and, with an activation, the result y. With dy' = dy * activation'(y): dx = dy'
-/// w, dw = dy'^T x, db = column sums of dy'. Any number of derivatives.
+/// activation(x w^T + b) + residual for x [*, K], w [N, K], b [N] or undefined, residual of the result's
+/// shape
+/// [*, N] or undefined (the last step of a transformer's block: a sum that costs no pass of its own).
+/// Bias, activation and residual are applied while the product is still in registers, in f32, before rounding
+/// to the dtype. Backward keeps x, w and, with an activation, the result y; with GELU, or an activation and a
+/// residual, it keeps the preactivation z = x w^T + b instead, rounded to the dtype, a second output that is
+/// written only when a gradient of x, w or b is wanted. With dz = dy * activation'(z): dx = dz w, dw = dz^T
+/// x, db = column sums of dz, and the residual's gradient is dy itself. Any number of derivatives.
 GPUNN_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {},
-                        Activation activation = Activation::none);
+                        Activation activation = Activation::none, const Tensor& residual = {});
 
 /// May f32 products on a GPU run on tensor cores with operands rounded to TF32 (10-bit mantissa)? Off at the
 /// start; one setting per process, read when an op is issued. Thread-safe.

@@ -1,5 +1,11 @@
 // cuBLASLt, opened on first use. It multiplies column-major matrices, and a row-major matrix is the
 // column-major one of its transpose: c^T = b^T a^T, so the operands change places and nothing is copied.
+//
+// Of its epilogues those fit the problem that end a product: bias, GELU in the tanh form with the
+// preactivation as auxiliary output, and a residual in the place of C. BGRADB would give linear's bias
+// gradient along with dw, but db comes out of the pass that makes dz from dy (bias_grad), which is needed
+// with an activation anyway; DGELU would join that pass to the product that made dy, which belongs to the
+// next layer.
 #include "gpunn/kernels/matmul/matmul_cublaslt_impl.h"
 
 #include <dlfcn.h>
@@ -42,6 +48,16 @@ cudaDataType_t data_type(DType dtype) {
   return dtype == DType::f16 ? CUDA_R_16F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
+cublasLtEpilogue_t epilogue_of(const MatmulProblem& p) {
+  if (p.activation == Activation::none)
+    return p.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  if (p.save_pre) return p.has_bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+  return p.has_bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+}
+
+/// What the library calls C.
+const void* added_to(const MatmulProblem& p) { return p.has_residual ? p.residual : p.c; }
+
 /// The largest power of two up to 256 that divides the address.
 std::uint32_t alignment_of(const void* p) {
   const auto address = static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(p) & 0xffu) | 256u;
@@ -57,19 +73,27 @@ struct CublasLtProducts::Call {
         desc(l.desc_destroy),
         first(l.layout_destroy),
         second(l.layout_destroy),
-        result(l.layout_destroy) {
+        result(l.layout_destroy),
+        residual(l.layout_destroy) {
     const cublasComputeType_t compute = p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     check(l.desc_create(desc.out(), compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.trans_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.trans_a ? CUBLAS_OP_T : CUBLAS_OP_N);
-    if (p.has_bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
-      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
+    if (p.has_bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
+    if (p.save_pre) {
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, p.pre);
+      set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.ldc);
+      if (p.batch > 1) set(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, p.c_batch);
     }
     lay_out(p, first, p.trans_b ? p.K : p.N, p.trans_b ? p.N : p.K, p.ldb, p.b_batch);
     lay_out(p, second, p.trans_a ? p.M : p.K, p.trans_a ? p.K : p.M, p.lda, p.a_batch);
     lay_out(p, result, p.N, p.M, p.ldc, p.c_batch);
+    if (p.has_residual) lay_out(p, residual, p.N, p.M, p.ldr, p.r_batch);
   }
+
+  /// The layout of what is added to the product: the residual's, or the result's own.
+  cublasLtMatrixLayout_t added() const { return residual.get() ? residual.get() : result.get(); }
 
   template <class T>
   void set(cublasLtMatmulDescAttributes_t attribute, const T& value) {
@@ -91,7 +115,7 @@ struct CublasLtProducts::Call {
 
   const CublasLt& l;
   Owned<cublasLtMatmulDesc_t> desc;
-  Owned<cublasLtMatrixLayout_t> first, second, result;
+  Owned<cublasLtMatrixLayout_t> first, second, result, residual;
 };
 
 CublasLtProducts::CublasLtProducts(const CublasLt& library) : library_(library) {
@@ -99,7 +123,8 @@ CublasLtProducts::CublasLtProducts(const CublasLt& library) : library_(library) 
 }
 
 CublasLtProducts::Key CublasLtProducts::key_of(const MatmulProblem& p, const Exec& exec) {
-  const int flags = p.trans_a | p.trans_b << 1 | p.has_bias << 2 | p.accumulate << 3 | p.tf32 << 4;
+  const int flags = p.trans_a | p.trans_b << 1 | p.has_bias << 2 | p.accumulate << 3 | p.tf32 << 4 |
+                    p.has_residual << 5 | p.save_pre << 6 | static_cast<int>(p.activation) << 7;
   return {p.dtype,
           p.M,
           p.N,
@@ -108,14 +133,18 @@ CublasLtProducts::Key CublasLtProducts::key_of(const MatmulProblem& p, const Exe
           p.lda,
           p.ldb,
           p.ldc,
+          p.has_residual ? p.ldr : 0,
           p.a_batch,
           p.b_batch,
           p.c_batch,
+          p.has_residual ? p.r_batch : 0,
           flags,
           alignment_of(p.a),
           alignment_of(p.b),
           alignment_of(p.c),
           alignment_of(p.bias),
+          alignment_of(p.residual),
+          alignment_of(p.pre),
           exec.workspace_bytes};
 }
 
@@ -137,12 +166,12 @@ cublasLtMatmulAlgo_t CublasLtProducts::algorithm(const MatmulProblem& p, const E
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(p.b));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(p.a));
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(p.c));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(added_to(p)));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(p.c));
   cublasLtMatmulHeuristicResult_t result{};
   int count = 0;
   const cublasStatus_t status =
-      library_.heuristic(handle_, call.desc.get(), call.first.get(), call.second.get(), call.result.get(),
+      library_.heuristic(handle_, call.desc.get(), call.first.get(), call.second.get(), call.added(),
                          call.result.get(), preference.get(), 1, &result, &count);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && count == 0))
     throw_unsupported(concat("cuBLASLt knows no algorithm for ", p.M, "x", p.N, "x", p.K, " in ", p.dtype,
@@ -154,9 +183,9 @@ cublasLtMatmulAlgo_t CublasLtProducts::algorithm(const MatmulProblem& p, const E
 void CublasLtProducts::run(const MatmulProblem& p, const Exec& exec) {
   const Call call(library_, p);
   const cublasLtMatmulAlgo_t chosen = algorithm(p, exec, call);
-  const float alpha = 1, beta = p.accumulate ? 1.0f : 0.0f;
+  const float alpha = 1, beta = p.accumulate || p.has_residual ? 1.0f : 0.0f;
   check(library_.matmul(handle_, call.desc.get(), &alpha, p.b, call.first.get(), p.a, call.second.get(),
-                        &beta, p.c, call.result.get(), p.c, call.result.get(), &chosen, exec.workspace,
+                        &beta, added_to(p), call.added(), p.c, call.result.get(), &chosen, exec.workspace,
                         exec.workspace_bytes, static_cast<cudaStream_t>(exec.stream)),
         "cublasLtMatmul");
 }
@@ -217,12 +246,30 @@ CublasLtProducts& products_of(int device) {
 
 }  // namespace
 
+namespace {
+
+/// Why not this end of a product.
+const char* epilogue_reason(const MatmulProblem& p) {
+  constexpr std::int64_t kAuxElements = 8, kAuxBytes = 16;
+  if (p.has_residual && p.accumulate) return "takes a residual or accumulates, not both";
+  if (p.activation == Activation::none) return p.save_pre ? "saves what GELU is applied to only" : nullptr;
+  // Its ReLU is not documented to let NaN through, its GELU is the tanh form, and there is nothing else.
+  if (p.activation != Activation::gelu_tanh) return "takes no activation but gelu_tanh";
+  if (p.has_residual) return "adds a residual before the activation";
+  if (!p.save_pre) return nullptr;
+  if (p.dtype == DType::f32) return "saves preactivations in f16 and bf16";
+  if (p.ldc % kAuxElements != 0 || reinterpret_cast<std::uintptr_t>(p.pre) % kAuxBytes != 0)
+    return "saves preactivations in rows of a multiple of 8 elements, aligned to 16 bytes";
+  return nullptr;
+}
+
+}  // namespace
+
 const char* matmul_cublaslt_reason(const MatmulProblem& p) {
   if (p.dtype != DType::f32 && p.dtype != DType::f16 && p.dtype != DType::bf16)
     return "takes f32, f16 and bf16";
   if (p.K == 0) return "takes K > 0";
-  // Its ReLU is not documented to let NaN through, and it has no sigmoid or tanh.
-  if (p.activation != Activation::none) return "takes no activation";
+  if (const char* const reason = epilogue_reason(p)) return reason;
   if (p.batch > 65535) return "takes at most 65535 matrices";
   return library() ? nullptr : "needs libcublasLt.so.13 or .12, which could not be opened";
 }

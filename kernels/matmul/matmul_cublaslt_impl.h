@@ -40,8 +40,9 @@ class CublasLtProducts {
  private:
   /// Everything the choice of an algorithm depends on: sizes, layouts, flags, alignments.
   using Key = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
-                         std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int,
-                         std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t, std::size_t>;
+                         std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+                         std::int64_t, int, std::uint32_t, std::uint32_t, std::uint32_t, std::uint32_t,
+                         std::uint32_t, std::uint32_t, std::size_t>;
   struct Call;
 
   static Key key_of(const MatmulProblem& p, const Exec& exec);

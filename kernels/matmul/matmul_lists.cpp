@@ -20,10 +20,10 @@ const Implementation<MatmulProblem> kMatmulEntries[] = {
        if (p.dtype == DType::f32 && !p.tf32) return "takes f32 only where TF32 is allowed";
        return device_dtype_reason(p.dtype);
      },
-     nullptr, Determinism::bitwise, matmul_mma_cuda},
+     matmul_split_workspace, Determinism::bitwise, matmul_mma_cuda},
     {"simt", DeviceType::cuda,
      [](const MatmulProblem& p) -> const char* { return p.dtype == DType::f32 ? nullptr : "takes f32"; },
-     nullptr, Determinism::bitwise, matmul_simt_cuda},
+     matmul_split_workspace, Determinism::bitwise, matmul_simt_cuda},
 #endif
     {"cpu", DeviceType::cpu, [](const MatmulProblem& p) { return device_dtype_reason(p.dtype); },
      matmul_cpu_workspace, Determinism::bitwise, matmul_cpu},
@@ -53,13 +53,17 @@ std::vector<Operand> operands(MatmulProblem& p) {
   return {{"a", const_cast<void**>(&p.a), p.dtype, extent_a(p), Role::in},
           {"b", const_cast<void**>(&p.b), p.dtype, extent_b(p), Role::in},
           {"bias", const_cast<void**>(&p.bias), p.dtype, p.has_bias ? p.N : 0, Role::in},
-          {"c", &p.c, p.dtype, extent_c(p), p.accumulate ? Role::inout : Role::out}};
+          {"residual", const_cast<void**>(&p.residual), p.dtype, extent_residual(p), Role::in},
+          {"c", &p.c, p.dtype, extent_c(p), p.accumulate ? Role::inout : Role::out},
+          {"pre", &p.pre, p.dtype, p.save_pre ? extent_c(p) : 0, Role::out}};
 }
 
 std::vector<Operand> operands(BiasGradProblem& p) {
   const std::int64_t n = p.rows * p.cols;
   return {{"dy", const_cast<void**>(&p.dy), p.dtype, n, Role::in},
-          {"y", const_cast<void**>(&p.y), p.dtype, p.activation == Activation::none ? 0 : n, Role::in},
+          {"y", const_cast<void**>(&p.y), p.dtype, p.activation == Activation::none || p.from_pre ? 0 : n,
+           Role::in},
+          {"pre", const_cast<void**>(&p.pre), p.dtype, p.from_pre ? n : 0, Role::in},
           {"dz", &p.dz, p.dtype, p.want_dz ? n : 0, Role::out},
           {"db", &p.db, p.dtype, p.want_db ? p.cols : 0, Role::out}};
 }
@@ -69,7 +73,8 @@ Cost cost(const MatmulProblem& p) {
   const double M = static_cast<double>(p.M), N = static_cast<double>(p.N), K = static_cast<double>(p.K);
   const double batch = static_cast<double>(p.batch);
   const double elements = (p.a_batch ? batch : 1) * M * K + (p.b_batch ? batch : 1) * K * N +
-                          (p.has_bias ? N : 0) + (p.accumulate ? 2 : 1) * batch * M * N;
+                          (p.has_bias ? N : 0) + (p.has_residual ? (p.r_batch ? batch : 1) * M * N : 0) +
+                          (1 + p.accumulate + p.save_pre) * batch * M * N;
   return {elements * static_cast<double>(size_of(p.dtype)), 2 * batch * M * N * K};
 }
 

@@ -181,8 +181,8 @@ GPUNN_DEVICE void load_stage(typename C::T* stage, const Source<typename C::T>& 
 /// the epilogue's code appears once per fragment row instead of once per element. `own` [16, kWarpN + kPad]
 /// belongs to the warp.
 template <class C>
-GPUNN_DEVICE void store_sums(const MatmulProblem& p, typename C::T* c, std::int64_t m, std::int64_t n,
-                             const Sums<C>& sum, float* own) {
+GPUNN_DEVICE void store_sums(const MatmulProblem& p, const Pieces& pieces, std::int64_t matrix,
+                             std::int64_t m, std::int64_t n, const Sums<C>& sum, float* own) {
   constexpr int kLd = C::kWarpN + 8;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   GPUNN_UNROLL
@@ -195,29 +195,32 @@ GPUNN_DEVICE void store_sums(const MatmulProblem& p, typename C::T* c, std::int6
     }
     __syncwarp();  // the fragments of all lanes are there
     for (int e = lane; e < 16 * C::kWarpN; e += kWarp)
-      finish(p, c, m + i * 16 + e / C::kWarpN, n + e % C::kWarpN, own[e / C::kWarpN * kLd + e % C::kWarpN]);
+      deliver<typename C::T>(p, pieces, matrix, m + i * 16 + e / C::kWarpN, n + e % C::kWarpN,
+                             own[e / C::kWarpN * kLd + e % C::kWarpN]);
     __syncwarp();  // and have been read before the next ones
   }
 }
 
 template <class C, bool kAcrossA, bool kAcrossB>
-GPUNN_KERNEL __launch_bounds__(C::kThreads) matmul_fwd_mma_kernel(const MatmulProblem p, const Widths wide) {
+GPUNN_KERNEL __launch_bounds__(C::kThreads)
+    matmul_fwd_mma_kernel(const MatmulProblem p, const Widths wide, const Pieces pieces) {
   using T = typename C::T;
   GPUNN_DYN_SHARED(memory);
   T* const stages = reinterpret_cast<T*>(memory);  // [kStages, kStageSize]: a's tile, then b's
   const TileOrigin origin = tile_origin<C::kM, C::kN>(p.M, p.N, blockIdx.x);
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const int m = warp / C::kWarpsN * C::kWarpM, n = warp % C::kWarpsN * C::kWarpN;
-  const std::int64_t steps = (p.K + C::kTileK - 1) / C::kTileK;
+  const std::int64_t begin = blockIdx.y * pieces.k, end = begin + pieces.k < p.K ? begin + pieces.k : p.K;
+  const std::int64_t steps = (end - begin + C::kTileK - 1) / C::kTileK;
   for (std::int64_t i = blockIdx.z; i < p.batch; i += gridDim.z) {
-    const Source<T> a{static_cast<const T*>(p.a) + i * p.a_batch, p.lda, kAcrossA ? p.K : p.M,
-                      kAcrossA ? p.M : p.K, wide.a};
-    const Source<T> b{static_cast<const T*>(p.b) + i * p.b_batch, p.ldb, kAcrossB ? p.K : p.N,
-                      kAcrossB ? p.N : p.K, wide.b};
+    const Source<T> a{static_cast<const T*>(p.a) + i * p.a_batch, p.lda, kAcrossA ? end : p.M,
+                      kAcrossA ? p.M : end, wide.a};
+    const Source<T> b{static_cast<const T*>(p.b) + i * p.b_batch, p.ldb, kAcrossB ? end : p.N,
+                      kAcrossB ? p.N : end, wide.b};
     const auto load = [&](std::int64_t step) {
       if (step < steps)
         load_stage<C, kAcrossA, kAcrossB>(stages + step % kStages * C::kStageSize, a, b, origin,
-                                          step * C::kTileK);
+                                          begin + step * C::kTileK);
       ptx::cp_async_commit();
     };
     Sums<C> sum = {};
@@ -239,14 +242,16 @@ GPUNN_KERNEL __launch_bounds__(C::kThreads) matmul_fwd_mma_kernel(const MatmulPr
     __syncthreads();  // nothing arrives in or is read from the stages any more: they become the warps'
                       // scratch
     float* const own = reinterpret_cast<float*>(memory) + warp * 16 * (C::kWarpN + 8);
-    store_sums<C>(p, static_cast<T*>(p.c) + i * p.c_batch, origin.m + m, origin.n + n, sum, own);
+    store_sums<C>(p, pieces, i, origin.m + m, origin.n + n, sum, own);
   }
 }
 
 template <class C, bool kAcrossA, bool kAcrossB>
 void run(const MatmulProblem& p, const Exec& exec) {
   launch("matmul_fwd_mma_kernel", matmul_fwd_mma_kernel<C, kAcrossA, kAcrossB>,
-         Grid{tile_grid(p, C::kM, C::kN), dim3(C::kThreads), C::kSharedBytes}, exec, p, widths_of(p));
+         Grid{tile_grid(p, C::kM, C::kN), dim3(C::kThreads), C::kSharedBytes}, exec, p, widths_of(p),
+         pieces_of(p, exec.workspace));
+  if (split_k(p).count > 1) matmul_sum_pieces_cuda(p, static_cast<const float*>(exec.workspace), exec);
 }
 
 template <class C>

@@ -1,5 +1,7 @@
 // oneDNN's f32 product, opened at run time. It is called single-threaded, once per block of rows, from our
-// pool: its own threading changes bits with the number of threads.
+// pool: its own threading changes bits with the number of threads. dnnl_sgemm knows no post-ops, and its
+// matmul primitive could not give the preactivation as a second result, so the epilogue is ours, on rows that
+// are still in the cache.
 #include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
 
@@ -72,7 +74,7 @@ void run_rows(const MatmulProblem& p, std::int64_t i, std::int64_t m0, std::int6
                                                1.0f, a, p.lda, b, p.ldb, beta, c, p.ldc);
   if (status != dnnl_success)
     throw Error(detail::concat("dnnl_sgemm failed with status ", static_cast<int>(status)));
-  detail::gemm_kernels().activate(c, p.ldc, rows, p.N, p.activation);
+  detail::gemm_finish(matmul_gemm_args(p), i, m0, 0, rows, p.N, p.activation);
 }
 
 }  // namespace

@@ -77,10 +77,19 @@ Placement place(const detail::Matrices& matrices, const Shape& batch) {
   return m;
 }
 
+/// The residual in rows of its own distance where it lies so, else a copy; nothing without one.
+Placement place_residual(const detail::Epilogue& epilogue, const Shape& batch) {
+  if (!epilogue.residual || !epilogue.residual->defined()) return {Tensor()};
+  Placement m = place({*epilogue.residual}, batch);
+  if (!m.transposed) return m;
+  const NoGrad off;
+  return {m.tensor.detach().contiguous(), m.tensor.size(-1), m.tensor.size(-1) * m.tensor.size(-2)};
+}
+
 }  // namespace
 
 const char* name_of(Activation activation) noexcept {
-  constexpr const char* names[] = {"none", "relu", "sigmoid", "tanh"};
+  constexpr const char* names[] = {"none", "relu", "sigmoid", "tanh", "gelu", "gelu_tanh"};
   return names[static_cast<int>(activation)];
 }
 
@@ -95,6 +104,7 @@ Tensor multiply(const Matrices& a, const Matrices& b, const Shape& batch, const 
   shape.push_back(M);
   shape.push_back(N);
   Tensor c = empty_on(a.tensor.context(), shape, a.tensor.dtype());
+  if (epilogue.pre) *epilogue.pre = empty_on(c.context(), shape, c.dtype());
   if (c.numel() == 0) return c;
   const Placement ma = place(a, batch), mb = place(b, batch);
   const Tensor bias = epilogue.bias && epilogue.bias->defined() ? epilogue.bias->contiguous() : Tensor();
@@ -106,9 +116,16 @@ Tensor multiply(const Matrices& a, const Matrices& b, const Shape& batch, const 
   p.M = M, p.N = N, p.K = K, p.batch = batch.numel();
   p.has_bias = bias.defined();
   p.bias = p.has_bias ? bias.data() : nullptr;
+  const Placement residual = place_residual(epilogue, batch);
+  p.has_residual = residual.tensor.defined();
+  if (p.has_residual) p.residual = residual.tensor.data(), p.ldr = residual.ld, p.r_batch = residual.stride;
+  p.save_pre = epilogue.pre != nullptr;
+  p.pre = p.save_pre ? epilogue.pre->data() : nullptr;
   p.activation = epilogue.activation;
   p.tf32 = p.dtype == DType::f32 && allow_tf32();
-  execute(kMatmul, p, {&ma.tensor, &mb.tensor, &bias}, {&c});
+  const Tensor none;
+  execute(kMatmul, p, {&ma.tensor, &mb.tensor, &bias, &residual.tensor},
+          {&c, epilogue.pre ? epilogue.pre : &none});
   return c;
 }
 

@@ -20,6 +20,8 @@ struct Matrices {
 struct Epilogue {
   const Tensor* bias = nullptr;  // [N]; null or undefined: none
   Activation activation = Activation::none;
+  const Tensor* residual = nullptr;  // of the result's shape; null or undefined: none
+  Tensor* pre = nullptr;             // becomes what the activation is applied to, unless null
 };
 
 /// a b for a [*, M, K] and b [*, K, N] with checked sizes, the leading dimensions broadcast to `batch`: a new

@@ -20,7 +20,13 @@ struct Product {
   std::int64_t gap = 0;  // elements between the rows of a and b
   bool tf32 = false;
   std::vector<DType> dtypes{};  // empty: all
+  bool save_pre = false;
+  bool residual = false;
+  bool orders = false;  // repeat under thread orders of the emulator
 };
+
+constexpr Activation kActivations[] = {Activation::none, Activation::relu, Activation::sigmoid,
+                                       Activation::tanh, Activation::gelu, Activation::gelu_tanh};
 
 std::string name_of(const Product& q) {
   std::string name = std::to_string(q.M) + "x" + std::to_string(q.N) + "x" + std::to_string(q.K) + " " +
@@ -33,6 +39,8 @@ std::string name_of(const Product& q) {
   if (q.activation != Activation::none) name += std::string(" ") + name_of(q.activation);
   if (q.accumulate) name += " accumulate";
   if (q.tf32) name += " tf32";
+  if (q.save_pre) name += " pre";
+  if (q.residual) name += " residual";
   return name;
 }
 
@@ -45,6 +53,8 @@ MatmulProblem problem_of(const Product& q) {
   p.b_batch = q.broadcast_b ? 0 : p.ldb * (q.trans_b ? q.N : q.K);
   p.c_batch = q.M * q.N;
   p.has_bias = q.has_bias, p.activation = q.activation, p.accumulate = q.accumulate, p.tf32 = q.tf32;
+  p.save_pre = q.save_pre, p.has_residual = q.residual;
+  p.ldr = q.N + q.gap, p.r_batch = q.broadcast_b ? 0 : p.ldr * q.M;  // as b, and with the gap between rows
   return p;
 }
 
@@ -53,9 +63,9 @@ CaseOptions options_of(const Product& q) {
   o.k = static_cast<double>(q.K) + 2;
   o.scale = Scale::absolute;
   o.dtypes = q.dtypes;
-  if (q.activation == Activation::sigmoid || q.activation == Activation::tanh) {
-    // Preactivations of about 1: a bounded function hides its scale, so the bound is that of a sum of K terms
-    // of size 1/sqrt(K), measured 5e-7 at K = 100.
+  if (q.activation != Activation::none && q.activation != Activation::relu) {
+    // Preactivations of about 1: a bounded function, and GELU where it falls to zero, hide their scale, so
+    // the bound is that of a sum of K terms of size 1/sqrt(K), measured 5e-7 at K = 100.
     const double size = 1 / std::sqrt(static_cast<double>(q.K) + 1);
     o.fills = {{"a", fill::normal(0, 1)}, {"b", fill::normal(0, size)}};
     o.c = 8;
@@ -67,7 +77,7 @@ CaseOptions options_of(const Product& q) {
     o.c = 8192;
     o.dtypes = {DType::f32};
   }
-  o.small = q.batch * q.M * q.N * q.K <= 4000;
+  o.small = q.orders;
   return o;
 }
 
@@ -81,8 +91,8 @@ void add_products(Suite& suite) {
                                                {4, 6, 0},
                                                {1, 1, 1},
                                                {1, 1, 33},
-                                               {1, 40, 64},
-                                               {40, 1, 64},
+                                               {1, 40, 20},
+                                               {40, 1, 20},
                                                {3, 50, 129},
                                                {31, 32, 33},
                                                {33, 31, 32},
@@ -96,16 +106,17 @@ void add_products(Suite& suite) {
     for (int t = 0; t < (large ? 1 : 4); ++t) {
       Product turned = q;
       turned.trans_a = t % 2 == 1, turned.trans_b = t >= 2;
+      turned.orders = q.K <= 33 && q.M * q.N <= 24;
       add(suite, turned);
     }
   }
   add(suite, {.M = 330, .N = 33, .K = 70, .trans_b = true});
-  add(suite, {.M = 20, .N = 70, .K = 1000, .trans_a = true, .trans_b = true});
+  add(suite, {.M = 20, .N = 70, .K = 530, .trans_a = true, .trans_b = true});
   add(suite, {.M = 8, .N = 270, .K = 150, .trans_a = true});
   add(suite, {.M = 14, .N = 30, .K = 600, .trans_b = true});
-  // Many blocks cost minutes in the emulator: f32 for the one kernel, bf16 for the other.
-  add(suite, {.M = 70000, .N = 3, .K = 2, .dtypes = {DType::f32}});
-  // Enough tiles of 128 x 128 for the kernels' large ones.
+  add(suite, {.M = 70000, .N = 3, .K = 2, .dtypes = {DType::f32}});  // one dtype: a thousand emulated blocks
+  add(suite, {.M = 1100, .N = 3, .K = 2, .dtypes = {DType::bf16}});  // more than one band of tile rows
+  // Enough tiles of 128 x 128 for the kernels' large ones: f32 for the one, bf16 for the other.
   for (const bool turned : {false, true})
     add(suite, {.M = 129,
                 .N = 65,
@@ -117,15 +128,67 @@ void add_products(Suite& suite) {
 }
 
 void add_epilogues(Suite& suite) {
-  for (const Activation activation :
-       {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh})
-    for (const auto& [M, N, K] : {std::array<std::int64_t, 3>{64, 64, 100}, {37, 70, 45}, {3, 19, 65}}) {
-      add(suite, {.M = M, .N = N, .K = K, .trans_b = true, .has_bias = true, .activation = activation});
-      add(suite, {.M = M, .N = N, .K = K, .activation = activation});
-      add(suite, {.M = M, .N = N, .K = K, .has_bias = true, .activation = activation, .accumulate = true});
-    }
+  for (const Activation activation : kActivations) {
+    // On the CPU, in this order: in place, through a scratch block, by dots.
+    add(suite, {.M = 64, .N = 64, .K = 20, .activation = activation});
+    add(suite, {.M = 37, .N = 70, .K = 20, .trans_b = true, .has_bias = true, .activation = activation});
+    add(suite, {.M = 3, .N = 19, .K = 17, .has_bias = true, .activation = activation, .accumulate = true});
+    if (activation == Activation::none) continue;
+    add(suite,
+        {.M = 64, .N = 64, .K = 20, .activation = activation, .gap = 8, .save_pre = true, .residual = true});
+    add(suite, {.M = 37,
+                .N = 70,
+                .K = 20,
+                .trans_b = true,
+                .has_bias = true,
+                .activation = activation,
+                .accumulate = activation == Activation::relu,
+                .save_pre = true});
+    add(suite, {.M = 3,
+                .N = 19,
+                .K = 17,
+                .trans_b = true,
+                .has_bias = true,
+                .activation = activation,
+                .gap = 1,
+                .save_pre = activation != Activation::tanh,
+                .residual = true});
+  }
+  add(suite, {.M = 3, .N = 19, .K = 65, .trans_b = true, .has_bias = true, .orders = true});
+  add(suite, {.M = 64, .N = 64, .K = 33, .trans_b = true, .has_bias = true, .residual = true});
+  add(suite, {.M = 33, .N = 9, .K = 20, .has_bias = true, .accumulate = true, .gap = 3, .residual = true});
+  add(suite, {.M = 12, .N = 20, .K = 16, .batch = 3, .gap = 2, .save_pre = true, .residual = true});
+  add(suite, {.M = 12, .N = 20, .K = 16, .batch = 3, .broadcast_b = true, .residual = true});
   add(suite, {.M = 40, .N = 24, .K = 0, .has_bias = true});
+  add(suite, {.M = 40,
+              .N = 24,
+              .K = 0,
+              .has_bias = true,
+              .activation = Activation::gelu,
+              .save_pre = true,
+              .residual = true});
   add(suite, {.M = 64, .N = 96, .K = 33, .trans_b = true, .accumulate = true});
+}
+
+/// Few tiles and a k that the GPU's kernels cut into pieces, and the nearest ones that stay whole. In f32 a
+/// case costs seconds in the emulator.
+void add_pieces(Suite& suite) {
+  const std::vector<DType> halves{DType::f16, DType::bf16};
+  add(suite, {.M = 5,
+              .N = 33,
+              .K = 1030,
+              .trans_a = true,
+              .has_bias = true,
+              .activation = Activation::gelu_tanh,
+              .accumulate = true,
+              .gap = 1,
+              .dtypes = {DType::f32, DType::bf16},
+              .save_pre = true,
+              .residual = true});
+  add(suite, {.M = 1, .N = 1, .K = 1100, .trans_b = true, .dtypes = halves});
+  add(suite, {.M = 1, .N = 70, .K = 1024, .has_bias = true, .dtypes = halves});
+  add(suite, {.M = 66, .N = 1, .K = 1023, .trans_b = true, .dtypes = halves});
+  add(suite, {.M = 3, .N = 5, .K = 1056, .trans_a = true, .trans_b = true, .batch = 2, .dtypes = halves});
 }
 
 void add_layouts(Suite& suite) {
@@ -145,7 +208,7 @@ void add_layouts(Suite& suite) {
                 .batch = 2,
                 .broadcast_b = true});
   }
-  add(suite, {.M = 2, .N = 3, .K = 4, .batch = 300});
+  add(suite, {.M = 2, .N = 3, .K = 4, .batch = 20});
   const Product q{.M = 24, .N = 40, .K = 32, .has_bias = true};
   CaseOptions shifted = options_of(q);
   shifted.shift = 1;
@@ -170,20 +233,21 @@ void add_tf32(Suite& suite) {
 }
 
 void add_bias_grad(Suite& suite, std::int64_t rows, std::int64_t cols, Activation activation, bool want_db,
-                   const char* what = "", CaseOptions o = {}) {
+                   const char* what = "", CaseOptions o = {}, bool from_pre = false) {
   o.k = static_cast<double>(rows) + 2;
   o.c = 16;  // 1 - y^2 for |y| up to 0.95 amplifies a rounding tenfold
   o.scale = Scale::absolute;
-  o.fills = {{"y", activation == Activation::relu ? fill::normal(0, 1) : fill::uniform(0.05, 0.95)}};
+  o.fills = {{"y", activation == Activation::relu ? fill::normal(0, 1) : fill::uniform(0.05, 0.95)},
+             {"pre", fill::normal(0, 2)}};
   if (activation == Activation::relu) o.zeros_ok = {"dz", "db"};
-  o.small = rows * cols <= 4000;
+  o.small = rows * cols <= 1100;
   suite.add(
       kBiasGrad,
-      std::to_string(rows) + "x" + std::to_string(cols) + " " + name_of(activation) + (want_db ? " db" : "") +
-          what,
+      std::to_string(rows) + "x" + std::to_string(cols) + " " + name_of(activation) +
+          (from_pre ? " pre" : "") + (want_db ? " db" : "") + what,
       [=] {
         BiasGradProblem p{};
-        p.rows = rows, p.cols = cols, p.activation = activation;
+        p.rows = rows, p.cols = cols, p.activation = activation, p.from_pre = from_pre;
         p.want_dz = activation != Activation::none, p.want_db = want_db;
         return p;
       },
@@ -197,6 +261,7 @@ void add_matmul_cases(Suite& suite) {
   add_epilogues(suite);
   add_layouts(suite);
   add_tf32(suite);
+  add_pieces(suite);
   for (const Activation activation :
        {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh})
     for (const auto& [rows, cols] : {std::array<std::int64_t, 2>{1, 1},
@@ -208,6 +273,12 @@ void add_matmul_cases(Suite& suite) {
                                      {3, 1100}}) {
       add_bias_grad(suite, rows, cols, activation, true);
       if (activation != Activation::none) add_bias_grad(suite, rows, cols, activation, false);
+    }
+  for (const Activation activation : kActivations)
+    for (const auto& [rows, cols] : {std::array<std::int64_t, 2>{1, 1}, {33, 31}, {300, 97}, {3, 520}}) {
+      if (activation == Activation::none) continue;
+      add_bias_grad(suite, rows, cols, activation, true, "", {}, true);
+      if (rows == 33) add_bias_grad(suite, rows, cols, activation, false, "", {}, true);
     }
   CaseOptions in_place;
   in_place.alias = {{"dz", "dy"}};

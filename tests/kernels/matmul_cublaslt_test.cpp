@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "gpunn/core/error.h"
@@ -31,7 +32,8 @@ struct Seen {
   std::vector<std::int64_t> strides;
   const void *first = nullptr, *second = nullptr;
   const void *c = nullptr, *d = nullptr;
-  FakeLayout first_layout{}, second_layout{}, result_layout{};
+  FakeLayout first_layout{}, second_layout{}, added_layout{}, result_layout{};
+  std::int64_t asked_ld = 0;  // of C, in the question for an algorithm
   float beta = -1;
   void* workspace = nullptr;
   std::size_t workspace_bytes = 0;
@@ -97,19 +99,21 @@ detail::CublasLt fake_library() {
     return seen.preference[key] = bytes_of(data, size), CUBLAS_STATUS_SUCCESS;
   };
   l.heuristic = [](cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
-                   cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int,
+                   cublasLtMatrixLayout_t added, cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int,
                    cublasLtMatmulHeuristicResult_t*, int* count) {
     ++seen.heuristics;
+    seen.asked_ld = layout_of(added).ld;
     *count = seen.algorithms;
     return seen.heuristic_status;
   };
   l.matmul = [](cublasLtHandle_t, cublasLtMatmulDesc_t, const void*, const void* a, cublasLtMatrixLayout_t la,
                 const void* b, cublasLtMatrixLayout_t lb, const void* beta, const void* c,
-                cublasLtMatrixLayout_t, void* d, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t*,
+                cublasLtMatrixLayout_t lc, void* d, cublasLtMatrixLayout_t ld, const cublasLtMatmulAlgo_t*,
                 void* workspace, std::size_t bytes, cudaStream_t) {
     ++seen.matmuls;
     seen.first = a, seen.second = b, seen.c = c, seen.d = d;
     seen.first_layout = layout_of(la), seen.second_layout = layout_of(lb), seen.result_layout = layout_of(ld);
+    seen.added_layout = layout_of(lc);
     seen.beta = *static_cast<const float*>(beta);
     seen.workspace = workspace, seen.workspace_bytes = bytes;
     return seen.matmul_status;
@@ -156,6 +160,61 @@ TEST_F(CublasLtMatmul, OperandsChangePlaces) {
   EXPECT_EQ(attribute<cublasLtEpilogue_t>(seen.desc, CUBLASLT_MATMUL_DESC_EPILOGUE), CUBLASLT_EPILOGUE_BIAS);
   EXPECT_EQ(attribute<const void*>(seen.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER), p.bias);
   EXPECT_EQ(seen.beta, 0);
+}
+
+/// The epilogue that a problem of this kind asks for.
+cublasLtEpilogue_t epilogue_of(detail::CublasLtProducts& products, const MatmulProblem& p) {
+  seen.desc.clear();
+  products.run(p, Exec{});
+  return attribute<cublasLtEpilogue_t>(seen.desc, CUBLASLT_MATMUL_DESC_EPILOGUE);
+}
+
+TEST_F(CublasLtMatmul, EpiloguesFollowTheProblem) {
+  MatmulProblem p = linear_problem();
+  p.has_bias = false;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_DEFAULT);
+  EXPECT_EQ(seen.desc.count(CUBLASLT_MATMUL_DESC_BIAS_POINTER), 0u);
+  p.activation = Activation::gelu_tanh;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_GELU);
+  p.save_pre = true;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_GELU_AUX);
+  p.has_bias = true;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_GELU_AUX_BIAS);
+  p.save_pre = false;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_GELU_BIAS);
+  EXPECT_EQ(seen.desc.count(CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER), 0u);
+  EXPECT_EQ(seen.heuristics, 5) << "each is a kind of its own";
+}
+
+TEST_F(CublasLtMatmul, ThePreactivationIsTheAuxiliaryOutput) {
+  static float pre[64];
+  MatmulProblem p = linear_problem();
+  p.activation = Activation::gelu_tanh, p.save_pre = true, p.pre = pre;
+  p.N = p.ldc = 8, p.batch = 2, p.c_batch = 40;
+  products_.run(p, exec_);
+  EXPECT_EQ(attribute<void*>(seen.desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER), pre);
+  EXPECT_EQ(attribute<std::int64_t>(seen.desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD), 8);
+  EXPECT_EQ(attribute<std::int64_t>(seen.desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE), 40);
+  EXPECT_EQ(attribute<const void*>(seen.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER), p.bias);
+  EXPECT_EQ(seen.beta, 0);
+}
+
+TEST_F(CublasLtMatmul, TheResidualTakesThePlaceOfC) {
+  static float residual[45];
+  MatmulProblem p = linear_problem();
+  p.has_residual = true, p.residual = residual, p.ldr = 9;
+  EXPECT_EQ(epilogue_of(products_, p), CUBLASLT_EPILOGUE_BIAS);
+  EXPECT_EQ(seen.c, residual);
+  EXPECT_EQ(seen.d, p.c);
+  EXPECT_EQ(seen.beta, 1);
+  EXPECT_EQ(seen.asked_ld, 9);
+  EXPECT_EQ(seen.added_layout.ld, 9);
+  EXPECT_EQ(seen.added_layout.rows, 3u);
+  EXPECT_EQ(seen.added_layout.cols, 5u);
+  EXPECT_EQ(seen.result_layout.ld, 3);
+  p.ldr = 3;
+  products_.run(p, exec_);
+  EXPECT_EQ(seen.heuristics, 2) << "another distance of rows is another kind of problem";
 }
 
 TEST_F(CublasLtMatmul, Tf32OnlyWhenAllowedAndNeverInPlaceReductions) {
@@ -221,14 +280,38 @@ TEST_F(CublasLtMatmul, FailuresBecomeErrorsAndLeaveNothingBehind) {
 
 TEST(CublasLtReason, SaysWhatItCannotTake) {
   MatmulProblem p = linear_problem();
-  p.activation = Activation::tanh;
-  EXPECT_STREQ(matmul_cublaslt_reason(p), "takes no activation");
+  for (const Activation activation :
+       {Activation::relu, Activation::sigmoid, Activation::tanh, Activation::gelu}) {
+    p.activation = activation;
+    EXPECT_STREQ(matmul_cublaslt_reason(p), "takes no activation but gelu_tanh") << name_of(activation);
+  }
   p = linear_problem();
   p.K = 0;
   EXPECT_STREQ(matmul_cublaslt_reason(p), "takes K > 0");
   p = linear_problem();
   p.dtype = DType::f64;
   EXPECT_STREQ(matmul_cublaslt_reason(p), "takes f32, f16 and bf16");
+}
+
+TEST(CublasLtReason, SaysWhichEpiloguesItCannotTake) {
+  alignas(16) static Half pre[64];
+  MatmulProblem p = linear_problem();
+  p.has_residual = p.accumulate = true;
+  EXPECT_STREQ(matmul_cublaslt_reason(p), "takes a residual or accumulates, not both");
+  p.accumulate = false, p.activation = Activation::gelu_tanh;
+  EXPECT_STREQ(matmul_cublaslt_reason(p), "adds a residual before the activation");
+  p.has_residual = false, p.save_pre = true, p.pre = pre;
+  EXPECT_STREQ(matmul_cublaslt_reason(p), "saves preactivations in f16 and bf16");
+  p.dtype = DType::f16;
+  EXPECT_THAT(matmul_cublaslt_reason(p), HasSubstr("a multiple of 8")) << "rows of 3";
+  p.N = p.ldc = 8, p.pre = pre + 1;
+  EXPECT_THAT(matmul_cublaslt_reason(p), HasSubstr("aligned to 16 bytes"));
+  // Taken, unless the library is not installed where the test runs.
+  p.pre = pre;
+  const char* const taken = matmul_cublaslt_reason(p);
+  EXPECT_TRUE(!taken || std::string(taken).find("needs libcublasLt") == 0) << taken;
+  p.activation = Activation::none;
+  EXPECT_STREQ(matmul_cublaslt_reason(p), "saves what GELU is applied to only");
 }
 
 }  // namespace

@@ -5,19 +5,16 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/kernels/elementwise/activations.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
-#include "gpunn/kernels/matmul/gemm_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/reduce/reduce.h"
-#include "hwy/targets.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
@@ -61,8 +58,18 @@ void add_race_cases(parity::Suite& suite) {
       suite.add(kMatmul, std::to_string(t) + (tf32 ? " tf32" : ""), product, o);
     }
   parity::CaseOptions o;
-  o.k = 72;
+  o.k = 1032;
   o.scale = Scale::absolute;
+  o.dtypes = {DType::bf16};
+  const auto pieces = [] {
+    MatmulProblem p{};
+    p.M = 3, p.N = 4, p.K = 1030, p.batch = 1;
+    p.lda = p.ldb = p.K, p.ldc = p.ldr = p.N, p.trans_b = true;
+    p.has_bias = p.has_residual = p.save_pre = true, p.activation = Activation::gelu_tanh;
+    return p;
+  };
+  suite.add(kMatmul, "pieces of k", pieces, o);
+  o.k = 72;
   o.dtypes = {DType::f32};
   const auto gradient = [] {
     BiasGradProblem p{};
@@ -177,6 +184,15 @@ TEST_P(MatmulOnDevice, LinearEqualsItsParts) {
   near(linear(x, w, b, Activation::relu), relu(z));
   near(linear(x, w, b, Activation::sigmoid), sigmoid(z));
   near(linear(x, w, b, Activation::tanh), tanh(z));
+  near(linear(x, w, b, Activation::gelu), gelu(z));
+  near(linear(x, w, b, Activation::gelu_tanh), gelu(z, GeluApproximate::tanh));
+  const Tensor r = on_device(randn({2, 5, 17}));
+  near(linear(x, w, b, Activation::none, r), z + r);
+  near(linear(x, w, {}, Activation::gelu, r), gelu(matmul(x, w.t())) + r);
+  const Tensor wide = on_device(randn({5, 40})), turned = on_device(randn({17, 5}));
+  const Tensor row = x.select(0, 1), zr = z.select(0, 1);
+  near(linear(row, w, b, Activation::relu, wide.narrow(1, 3, 17)), relu(zr) + wide.narrow(1, 3, 17));
+  near(linear(row, w, b, Activation::none, turned.t()), zr + turned.t());
   near(linear(x.select(1, 2).select(0, 1), w, b), z.select(1, 2).select(0, 1));
 }
 
@@ -184,8 +200,8 @@ TEST_P(MatmulOnDevice, NanPassesThroughEveryActivation) {
   const float nan = std::nanf("");
   const Tensor x = on_device(Tensor::from({{nan, 1}, {1, 1}})),
                w = on_device(Tensor::from({{1, 0}, {1, 1}, {0, 1}}));
-  for (const Activation activation :
-       {Activation::none, Activation::relu, Activation::sigmoid, Activation::tanh}) {
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::sigmoid,
+                                      Activation::tanh, Activation::gelu, Activation::gelu_tanh}) {
     const std::vector<float> y = linear(x, w, {}, activation).to_vector<float>();
     for (int i = 0; i < 3; ++i)
       EXPECT_TRUE(std::isnan(y[static_cast<std::size_t>(i)])) << name_of(activation);
@@ -205,6 +221,47 @@ TEST_P(MatmulOnDevice, GradientsOfLinear) {
   EXPECT_THAT(x.grad().to_vector<float>(), ElementsAre(2, 0.5f, 2, 0.5f));
 }
 
+/// All gradients of linear against those of its parts, with a preactivation or without.
+TEST_P(MatmulOnDevice, GradientsOfLinearEqualThoseOfItsParts) {
+  const auto fresh = [&](const Tensor& t) { return on_device(t.clone()).requires_grad_(); };
+  const Tensor x0 = randn({2, 5, 33}), w0 = randn({17, 33}), b0 = randn({17}), r0 = randn({2, 5, 17});
+  const Tensor weights = on_device(randn({2, 5, 17}));
+  const auto parts = [](const Tensor& z, Activation activation) {
+    return activation == Activation::relu      ? relu(z)
+           : activation == Activation::tanh    ? tanh(z)
+           : activation == Activation::gelu    ? gelu(z)
+           : activation == Activation::none    ? z
+           : activation == Activation::sigmoid ? sigmoid(z)
+                                               : gelu(z, GeluApproximate::tanh);
+  };
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::sigmoid,
+                                      Activation::tanh, Activation::gelu, Activation::gelu_tanh})
+    for (const bool residual : {false, true}) {
+      SCOPED_TRACE(std::string(name_of(activation)) + (residual ? " residual" : ""));
+      const Tensor one[] = {fresh(x0), fresh(w0), fresh(b0), fresh(r0)};
+      const Tensor two[] = {fresh(x0), fresh(w0), fresh(b0), fresh(r0)};
+      const Tensor y = linear(one[0], one[1], one[2], activation, residual ? one[3] : Tensor());
+      Tensor expected = parts(matmul(two[0], two[1].t()) + two[2], activation);
+      if (residual) expected = expected + two[3];
+      sum(y * weights).backward();
+      sum(expected * weights).backward();
+      for (int i = 0; i < (residual ? 4 : 3); ++i) {
+        const std::vector<float> g = one[i].grad().to_vector<float>(), e = two[i].grad().to_vector<float>();
+        ASSERT_EQ(g.size(), e.size());
+        for (std::size_t j = 0; j < g.size(); ++j)
+          ASSERT_NEAR(g[j], e[j], 2e-4) << "input " << i << " at " << j;
+      }
+    }
+}
+
+TEST_P(MatmulOnDevice, TheResidualAloneMayNeedAGradient) {
+  const Tensor x = on_device(randn({3, 4})), w = on_device(randn({2, 4}));
+  const Tensor r = on_device(zeros({3, 2})).requires_grad_();
+  const Tensor y = linear(x, w, {}, Activation::gelu, r), dy = on_device(randn({3, 2}));
+  y.backward(dy);
+  EXPECT_EQ(r.grad().to_vector<float>(), dy.to_vector<float>());
+}
+
 TEST_P(MatmulOnDevice, GradientsOfEmptyBatches) {
   const Tensor x = on_device(empty({0, 3})).requires_grad_(), w = on_device(ones({2, 3})).requires_grad_();
   const Tensor b = on_device(ones({2})).requires_grad_();
@@ -213,6 +270,10 @@ TEST_P(MatmulOnDevice, GradientsOfEmptyBatches) {
   EXPECT_EQ(x.grad().shape(), Shape({0, 3}));
   EXPECT_THAT(w.grad().to_vector<float>(), ::testing::Each(0));
   EXPECT_THAT(b.grad().to_vector<float>(), ::testing::Each(0));
+  const Tensor r = on_device(empty({0, 2})).requires_grad_();
+  const Tensor z = linear(x, w, b, Activation::gelu, r);
+  z.backward(ones_like(z));
+  EXPECT_EQ(r.grad().shape(), Shape({0, 2}));
 }
 
 TEST(Matmul, RejectsBadArguments) {
@@ -243,6 +304,23 @@ TEST(Linear, RejectsBadArguments) {
               ThrowsMessage<InvalidArgument>(HasSubstr("f16")));
 }
 
+TEST(Linear, RejectsABadResidual) {
+  const Tensor x = zeros({2, 3, 4}), w = zeros({5, 4});
+  const auto with = [&](const Tensor& residual) { return linear(x, w, {}, Activation::none, residual); };
+  EXPECT_THAT(
+      [&] { with(zeros({2, 3, 4})); },
+      ThrowsMessage<InvalidArgument>(HasSubstr("[linear] expected residual [2, 3, 5], got [2, 3, 4]")));
+  EXPECT_THAT([&] { with(zeros({5})); }, ThrowsMessage<InvalidArgument>(HasSubstr("got [5]")))
+      << "it does not broadcast";
+  EXPECT_THAT([&] { with(zeros({6, 5})); }, ThrowsMessage<InvalidArgument>(HasSubstr("got [6, 5]")));
+  EXPECT_THAT([&] { with(zeros({2, 3, 5}, {.dtype = DType::bf16})); },
+              ThrowsMessage<InvalidArgument>(HasSubstr("residual")));
+  if (cuda_device_count() > 0) {
+    EXPECT_THAT([&] { with(zeros({2, 3, 5}, {.device = Device::cuda(0)})); },
+                ThrowsMessage<InvalidArgument>(HasSubstr("residual")));
+  }
+}
+
 TEST(Linear, OverwritingTheResultIsAnErrorInBackward) {
   const Tensor x = randn({2, 3}), w = randn({4, 3}, {.requires_grad = true});
   const Tensor y = linear(x, w, {}, Activation::relu);
@@ -251,6 +329,13 @@ TEST(Linear, OverwritingTheResultIsAnErrorInBackward) {
     y.zero_();
   }
   EXPECT_THAT([&] { y.backward(ones({2, 4})); }, ThrowsMessage<InvalidArgument>(HasSubstr("linear")));
+  // With a preactivation kept instead, the result is the caller's.
+  const Tensor z = linear(x, w, {}, Activation::gelu);
+  {
+    NoGrad off;
+    z.zero_();
+  }
+  EXPECT_NO_THROW(z.backward(ones({2, 4})));
 }
 
 TEST(Linear, NamesOfActivations) {
@@ -258,6 +343,8 @@ TEST(Linear, NamesOfActivations) {
   EXPECT_STREQ(name_of(Activation::relu), "relu");
   EXPECT_STREQ(name_of(Activation::sigmoid), "sigmoid");
   EXPECT_STREQ(name_of(Activation::tanh), "tanh");
+  EXPECT_STREQ(name_of(Activation::gelu), "gelu");
+  EXPECT_STREQ(name_of(Activation::gelu_tanh), "gelu_tanh");
 }
 
 TEST(Matmul, Tf32IsOffUnlessAsked) {
@@ -276,171 +363,25 @@ TEST(Matmul, HalvesAccumulateInFloat) {
   }
 }
 
-// ---- the CPU's product itself
-
-struct Drawn {
-  GemmArgs args;
-  std::vector<float> a, b, c, bias;
-};
-
-/// Sizes around the edges of tiles, panels and chunks, all layouts, and gaps that must stay untouched.
-Drawn draw(std::mt19937& random) {
-  constexpr std::int64_t sizes[] = {0,  1,  2,  3,  5,  6,  7,  8,   15,  16,  17,  31,
-                                    33, 48, 63, 64, 65, 79, 80, 100, 127, 130, 257, 330};
-  const auto below = [&](unsigned n) { return static_cast<std::int64_t>(random() % n); };
-  const auto size = [&] { return sizes[below(std::size(sizes))]; };
-  Drawn d;
-  GemmArgs& g = d.args;
-  g.M = size(), g.N = size(), g.K = below(20) == 0 ? 900 : size();
-  g.batch = below(4) == 0 ? 1 + below(5) : 1;
-  g.trans_a = below(2) == 1, g.trans_b = below(2) == 1, g.accumulate = below(3) == 0;
-  g.activation = static_cast<Activation>(below(4));
-  const std::int64_t gap = 3 * below(3);
-  g.lda = (g.trans_a ? g.M : g.K) + gap, g.ldb = (g.trans_b ? g.K : g.N) + gap, g.ldc = g.N + gap;
-  const std::int64_t a = (g.trans_a ? g.K : g.M) * g.lda, b = (g.trans_b ? g.N : g.K) * g.ldb,
-                     c = g.M * g.ldc;
-  g.a_batch = below(3) == 0 ? 0 : a, g.b_batch = below(3) == 0 ? 0 : b, g.c_batch = c;
-  std::uniform_real_distribution<float> value(-1, 1);
-  const auto fill = [&](std::vector<float>& v, std::int64_t n) {
-    v.resize(static_cast<std::size_t>(n));
-    for (float& x : v) x = value(random);
+TEST(MatmulSplit, PiecesDependOnSizesAndCoverK) {
+  const auto split = [](std::int64_t M, std::int64_t N, std::int64_t K, std::int64_t batch = 1) {
+    MatmulProblem p{};
+    p.M = M, p.N = N, p.K = K, p.batch = batch;
+    return split_k(p);
   };
-  fill(d.a, a * g.batch), fill(d.b, b * g.batch), fill(d.c, c * g.batch), fill(d.bias, below(2) * g.N);
-  g.a = d.a.data(), g.b = d.b.data(), g.bias = d.bias.empty() ? nullptr : d.bias.data();
-  return d;
-}
-
-std::vector<float> run(const Drawn& d, int threads) {
-  std::vector<float> c = d.c;
-  GemmArgs g = d.args;
-  g.c = c.data();
-  const std::size_t bytes = gemm_cpu_workspace(g);
-  std::vector<float> memory(bytes / sizeof(float) + 16, std::nanf(""));
-  const auto address = reinterpret_cast<std::uintptr_t>(memory.data());
-  CpuPool pool(threads);
-  gemm_cpu(g, memory.data() + (64 - address % 64) % 64 / sizeof(float), pool);
-  return c;
-}
-
-struct Expected {
-  double value;
-  double scale;  // sum of the terms' magnitudes
-};
-
-Expected expected(const Drawn& d, std::int64_t i, std::int64_t m, std::int64_t n) {
-  const GemmArgs& g = d.args;
-  Expected e{0, 0};
-  const auto term = [&](double t) { e.value += t, e.scale += std::abs(t); };
-  if (g.accumulate) term(static_cast<double>(d.c[static_cast<std::size_t>(i * g.c_batch + m * g.ldc + n)]));
-  if (g.bias) term(static_cast<double>(g.bias[n]));
-  for (std::int64_t k = 0; k < g.K; ++k)
-    term(static_cast<double>(g.a[i * g.a_batch + (g.trans_a ? k * g.lda + m : m * g.lda + k)]) *
-         static_cast<double>(g.b[i * g.b_batch + (g.trans_b ? n * g.ldb + k : k * g.ldb + n)]));
-  switch (g.activation) {
-    case Activation::relu:
-      e.value = std::max(e.value, 0.0);
-      break;
-    case Activation::sigmoid:
-      e.value = 1 / (1 + std::exp(-e.value));
-      break;
-    case Activation::tanh:
-      e.value = std::tanh(e.value);
-      break;
-    default:
-      break;
-  }
-  return e;
-}
-
-/// c against the definition, and against d.c in the gaps between rows.
-void expect_definition(const Drawn& d, const std::vector<float>& c) {
-  const GemmArgs& g = d.args;
-  const double unit = static_cast<double>(std::numeric_limits<float>::epsilon());
-  for (std::int64_t i = 0; i < g.batch; ++i)
-    for (std::int64_t m = 0; m < g.M; ++m)
-      for (std::int64_t n = 0; n < g.ldc; ++n) {
-        const auto at = static_cast<std::size_t>(i * g.c_batch + m * g.ldc + n);
-        if (n >= g.N) {
-          ASSERT_EQ(c[at], d.c[at]) << "gap after row " << m;
-          continue;
-        }
-        const Expected e = expected(d, i, m, n);
-        const double error = std::abs(static_cast<double>(c[at]) - e.value);
-        ASSERT_TRUE(error <= unit * (4 + std::sqrt(static_cast<double>(g.K)) * e.scale))
-            << g.M << "x" << g.N << "x" << g.K << " at " << m << ", " << n << ": " << c[at] << ", expected "
-            << e.value;
-      }
-}
-
-TEST(GemmCpu, RandomShapesEqualTheDefinitionForAnyNumberOfThreads) {
-  std::mt19937 random(20240607);
-  for (int trial = 0; trial < 400; ++trial) {
-    const Drawn d = draw(random);
-    const std::vector<float> c = run(d, 1);
-    ASSERT_EQ(c, run(d, 3)) << "trial " << trial;
-    expect_definition(d, c);
-    if (::testing::Test::HasFatalFailure()) FAIL() << "trial " << trial;
-  }
-}
-
-/// Uses the kernels of one SIMD target until the end of the scope.
-class TargetScope {
- public:
-  explicit TargetScope(std::int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-    kernels_ = detail::make_gemm_kernels();
-    detail::replace_gemm_kernels(&kernels_);
-  }
-  ~TargetScope() {
-    detail::replace_gemm_kernels(nullptr);
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  TargetScope(const TargetScope&) = delete;
-  TargetScope& operator=(const TargetScope&) = delete;
-  const char* name() const { return kernels_.target; }
-
- private:
-  detail::GemmKernels kernels_;
-};
-
-TEST(GemmCpu, EverySimdTargetEqualsTheDefinition) {
-  std::vector<std::string> seen;
-  for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
-    if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
-    const TargetScope scope(target);
-    seen.push_back(scope.name());
-    EXPECT_EQ(seen.back(), hwy::TargetName(target));
-    std::mt19937 random(99);
-    for (int trial = 0; trial < 120; ++trial) {
-      const Drawn d = draw(random);
-      expect_definition(d, run(d, 1));
-      if (::testing::Test::HasFatalFailure()) FAIL() << scope.name() << ", trial " << trial;
-    }
-  }
-  EXPECT_FALSE(seen.empty());
-}
-
-TEST(GemmCpu, LargeProductsKeepTheirBitsOverThreads) {
-  std::mt19937 random(7);
-  for (const auto& [M, N, K] :
-       {std::array<std::int64_t, 3>{64, 256, 784}, {256, 784, 64}, {400, 300, 700}, {1, 3000, 800}}) {
-    for (int t = 0; t < 4; ++t) {
-      Drawn d;
-      GemmArgs& g = d.args;
-      g.M = M, g.N = N, g.K = K, g.trans_a = t % 2 == 1, g.trans_b = t >= 2;
-      g.lda = g.trans_a ? M : K, g.ldb = g.trans_b ? K : N, g.ldc = N;
-      std::uniform_real_distribution<float> value(-1, 1);
-      d.a.resize(static_cast<std::size_t>(M * K)), d.b.resize(static_cast<std::size_t>(K * N)),
-          d.c.resize(static_cast<std::size_t>(M * N));
-      for (float& x : d.a) x = value(random);
-      for (float& x : d.b) x = value(random);
-      g.a = d.a.data(), g.b = d.b.data();
-      const std::vector<float> one = run(d, 1);
-      for (const int threads : {2, 3, 8})
-        ASSERT_EQ(one, run(d, threads)) << M << "x" << N << "x" << K << " layout " << t;
-    }
+  EXPECT_EQ(split(16, 4096, 4096).count, 4) << "64 tiles: four pieces fill 132 multiprocessors twice";
+  EXPECT_EQ(split(64 * 66, 64, 4096).count, 4);
+  EXPECT_EQ(split(64 * 66 + 1, 64, 4096).count, 1) << "half of the multiprocessors have a tile";
+  EXPECT_EQ(split(1, 1, 4096, 67).count, 1) << "matrices of a batch count";
+  EXPECT_EQ(split(1, 1, 1023).count, 1);
+  EXPECT_EQ(split(1, 1, 1024).count, 4);
+  EXPECT_EQ(split(1, 1, 1 << 20).count, 32);
+  EXPECT_EQ(split(1, 1, 0).count, 1);
+  for (const std::int64_t K : {1024, 1025, 1055, 2047, 5000, 16384, 65537}) {
+    const SplitK s = split(3, 70, K);
+    EXPECT_EQ(s.k % 32, 0) << K;
+    EXPECT_GE(s.k * s.count, K);
+    EXPECT_LT(s.k * (s.count - 1), K) << "the last piece has something to do";
   }
 }
 
@@ -472,8 +413,11 @@ const std::vector<GradInput> kLinear = {{{3, 4}, kValues}, {{5, 4}, kValues}, {{
 const std::vector<GradInput> kAwayFromKink = {
     {{3, 2}, fill::uniform(0.5, 1)}, {{4, 2}, fill::cycle({1, 1, -1, -1})}, {{4}, fill::cycle({0.5, -0.5})}};
 
+constexpr Activation kSmooth[] = {Activation::none, Activation::sigmoid, Activation::tanh, Activation::gelu,
+                                  Activation::gelu_tanh};
+
 TEST(LinearGradient, FirstDerivatives) {
-  for (const Activation activation : {Activation::none, Activation::sigmoid, Activation::tanh}) {
+  for (const Activation activation : kSmooth) {
     const auto f = [=](const Inputs& in) { return linear(in[0], in[1], in[2], activation); };
     EXPECT_TRUE(gradcheck(f, kLinear)) << name_of(activation);
     EXPECT_TRUE(gradcheck(f, {{{2, 3, 4}, kValues}, {{5, 4}, kValues}, {{5}, kValues}}))
@@ -487,12 +431,32 @@ TEST(LinearGradient, FirstDerivatives) {
 }
 
 TEST(LinearGradient, SecondDerivatives) {
-  for (const Activation activation : {Activation::none, Activation::sigmoid, Activation::tanh})
+  for (const Activation activation : kSmooth)
     EXPECT_TRUE(
         gradgradcheck([=](const Inputs& in) { return linear(in[0], in[1], in[2], activation); }, kLinear))
         << name_of(activation);
   EXPECT_TRUE(gradgradcheck([](const Inputs& in) { return linear(in[0], in[1], in[2], Activation::relu); },
                             kAwayFromKink));
+}
+
+TEST(LinearGradient, OfResiduals) {
+  const auto with = [](Activation activation) {
+    return [=](const Inputs& in) { return linear(in[0], in[1], in[2], activation, in[3]); };
+  };
+  std::vector<GradInput> inputs = kLinear, away = kAwayFromKink;
+  inputs.push_back({{3, 5}, kValues});
+  away.push_back({{3, 4}, kValues});
+  for (const Activation activation : kSmooth) {
+    EXPECT_TRUE(gradcheck(with(activation), inputs)) << name_of(activation);
+    EXPECT_TRUE(gradgradcheck(with(activation), inputs)) << name_of(activation);
+  }
+  EXPECT_TRUE(gradcheck(with(Activation::relu), away));
+  EXPECT_TRUE(gradgradcheck(with(Activation::relu), away));
+  // The same tensor as input and residual, as in a residual block.
+  const auto block = [](const Inputs& in) { return linear(in[0], in[1], in[2], Activation::gelu, in[0]); };
+  const std::vector<GradInput> square = {{{2, 3, 4}, kValues}, {{4, 4}, kValues}, {{4}, kValues}};
+  EXPECT_TRUE(gradcheck(block, square));
+  EXPECT_TRUE(gradgradcheck(block, square));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #   *.cu            cuda (nvcc) and emulated (as C++); not in cpu mode
 #   *_cuda.cpp      cuda and emulated, with the CUDA runtime's headers (the toolkit's or the shim's)
 #   *_cublaslt.cpp, *_cudnn.cpp   cuda only, as are tests of that name (*_cublaslt_test.cpp)
+#   *_cub.cu        cuda only: calls of CUB and Thrust, which the emulation has no twin of
 #   *_onednn.cpp    wherever oneDNN's header is
 
 # FILES must be of the calling directory: source properties are visible only there.
@@ -23,7 +24,9 @@ endfunction()
 function(gpunn_add_sources target)
   foreach(file IN LISTS ARGN)
     if(file MATCHES "\\.cu$" OR file MATCHES "_cuda\\.cpp$")
-      if(file MATCHES "\\.cu$")
+      if(file MATCHES "_cub\\.cu$" AND NOT GPUNN_MODE STREQUAL "cuda")
+        continue()
+      elseif(file MATCHES "\\.cu$")
         gpunn_cuda_sources(${target} ${file})
       elseif(GPUNN_HAS_CUDA)
         target_sources(${target} PRIVATE ${file})

@@ -58,6 +58,11 @@ void sort_ref(const SortProblem& p, const Exec& exec);
 void sort_cpu(const SortProblem& p, const Exec& exec);
 void sort_cuda(const SortProblem& p, const Exec& exec);
 std::size_t sort_cuda_workspace(const SortProblem& p);
+// By CUB, in builds with nvcc only.
+void sort_cub(const SortProblem& p, const Exec& exec);
+std::size_t sort_cub_workspace(const SortProblem& p);
+void sort_segments_cub(const SortProblem& p, const Exec& exec);
+std::size_t sort_segments_cub_workspace(const SortProblem& p);
 void pick_ref(const PickProblem& p, const Exec& exec);
 void pick_cuda(const PickProblem& p, const Exec& exec);
 

@@ -70,7 +70,7 @@ struct HistogramOptions {
   Tensor weights{};                                  // like x: added up instead of counting
   bool density = false;                              // the histogram's integral is 1
 };
-/// `hist` [bins], `bin_edges` [bins + 1].
+/// `hist` [bins] and `bin_edges` [bins + 1], both f32 (f64 of f64); given edges are returned as they are.
 struct HistogramResult {
   Tensor hist;
   Tensor bin_edges;

@@ -18,20 +18,23 @@ namespace {
 
 constexpr IndexOptions kUnchecked{.check_indices = false};
 
-/// Is each of x [n] or [n, width] unlike the one before? [n]; the first has none before it: `first`.
-Tensor changes_of(const Tensor& x, bool first) {
+/// Is each of x [n] or [n, width] but the first unlike the one before? [n - 1]
+Tensor changes_of(const Tensor& x) {
   const std::int64_t n = x.size(0);
-  const Tensor start = full({1}, first, {.dtype = DType::boolean, .device = x.device()});
-  if (n == 1) return start;
   const Tensor differs = ne(x.narrow(0, 1, n - 1), x.narrow(0, 0, n - 1));
-  return cat({start, x.dim() == 1 ? differs : any(differs, {1})}, 0);
+  return x.dim() == 1 ? differs : any(differs, {1});
+}
+
+/// The changes with an answer for the first: [n].
+Tensor with_first(const Tensor& changes, bool first) {
+  return cat({full({1}, first, {.dtype = DType::boolean, .device = changes.device()}), changes}, 0);
 }
 
 /// Where runs of equal rows begin. Waits for the device.
-Tensor run_starts(const Tensor& x) {
-  const Tensor heads = changes_of(x, true);
-  const Tensor positions = empty_on(x.context(), {heads.numel()}, DType::i64);
-  const Tensor count = empty_on(x.context(), {1}, DType::i64);
+Tensor run_starts(const Tensor& changes) {
+  const Tensor heads = with_first(changes, true);
+  const Tensor positions = empty_on(heads.context(), {heads.numel()}, DType::i64);
+  const Tensor count = empty_on(heads.context(), {1}, DType::i64);
   MaskPositionsProblem p{DType::f32, static_cast<const bool*>(heads.data()),
                          static_cast<std::int64_t*>(positions.data()),
                          static_cast<std::int64_t*>(count.data()), heads.numel()};
@@ -42,11 +45,11 @@ Tensor run_starts(const Tensor& x) {
 /// `x` [n] or [n, width], in an order in which equal ones are neighbours; `order` [n]: where each stood
 /// before, undefined: there.
 UniqueResult runs_of(const Tensor& x, const Tensor& order, bool return_inverse, bool return_counts) {
-  const Tensor starts = run_starts(x);
+  const Tensor changes = changes_of(x), starts = run_starts(changes);
   const std::int64_t runs = starts.numel();
   UniqueResult result{index_select(x, 0, starts, kUnchecked), {}, {}};
   if (return_inverse) {
-    const Tensor run = cumsum(changes_of(x, false), 0);
+    const Tensor run = cumsum(with_first(changes, false), 0);
     result.inverse = order.defined() ? scatter(run, 0, order, run, kUnchecked) : run;
   }
   if (return_counts) {

@@ -1,8 +1,6 @@
 #pragma once
 // What the vendor's sorts share: elements become unsigned keys in sort()'s order, in rows without gaps,
 // beside their positions; sorted positions become the result.
-#include <utility>
-
 #include "gpunn/kernels/common/convert.cuh"
 #include "gpunn/kernels/common/vendor_call.cuh"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -10,23 +8,6 @@
 namespace gpunn {
 
 inline constexpr int kKeysBlock = 256;
-
-/// Keys of i64 are 64 bits wide, all others 32.
-template <class T>
-using SortKey = std::conditional_t<std::is_same_v<T, std::int64_t>, std::uint64_t, std::uint32_t>;
-
-/// The bits of a key in which two elements of the type can differ without being told apart by a higher one.
-/// A half's key is its float's, whose low bits repeat the sign.
-struct KeyBits {
-  int begin, end;
-};
-template <class T>
-constexpr KeyBits key_bits() {
-  if constexpr (std::is_same_v<T, bool>) return {0, 1};
-  if constexpr (std::is_same_v<T, Half>) return {13, 32};
-  if constexpr (std::is_same_v<T, BFloat16>) return {16, 32};
-  return {0, std::is_same_v<T, std::uint8_t> ? 8 : static_cast<int>(8 * sizeof(SortKey<T>))};
-}
 
 /// The arrays of a sort in its workspace, each [rows, length], and what the vendor needs behind them. The
 /// first pair holds what is to be sorted.

@@ -6,6 +6,7 @@
 #   *.cu            cuda (nvcc) and emulated (as C++); not in cpu mode
 #   *_cuda.cpp      cuda and emulated, with the CUDA runtime's headers (the toolkit's or the shim's)
 #   *_cublaslt.cpp, *_cudnn.cpp   cuda only, as are tests of that name (*_cublaslt_test.cpp)
+#   *_cub.cu        cuda only: calls of CUB and Thrust, which the emulation has no twin of
 #   *_onednn.cpp    wherever oneDNN's header is
 # References, files and recipes are compiled for size before speed (-O2): at -O3 they are a fifth of the library,
 # and nothing that has to be fast is in them.
@@ -28,7 +29,9 @@ function(gpunn_add_sources target)
       set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS "$<$<CONFIG:Release>:-O2>")
     endif()
     if(file MATCHES "\\.cu$" OR file MATCHES "_cuda\\.cpp$")
-      if(file MATCHES "\\.cu$")
+      if(file MATCHES "_cub\\.cu$" AND NOT GPUNN_MODE STREQUAL "cuda")
+        continue()
+      elseif(file MATCHES "\\.cu$")
         gpunn_cuda_sources(${target} ${file})
       elseif(GPUNN_HAS_CUDA)
         target_sources(${target} PRIVATE ${file})

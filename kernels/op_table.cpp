@@ -1,6 +1,7 @@
 #include "gpunn/kernels/op_table.h"
 
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/kernels/count/count_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/ctc/ctc_impl.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
@@ -243,6 +244,22 @@ void add_sort(std::vector<OpInfo>& table) {
   table.push_back({"randperm", "sort", {}, "drawn on the CPU and copied", kDrawn, kDrawn});
 }
 
+void add_count(std::vector<OpInfo>& table) {
+  const auto add = [&](const char* name, std::vector<ListInfo> lists, const char* why) {
+    table.push_back({name, "count", std::move(lists), "", why, why});
+  };
+  constexpr const char* kPlaces = "its result is positions";
+  constexpr const char* kDistinct = "which elements are distinct does not change by degrees";
+  const ListInfo count = describe(kBinCount), find = describe(kBinFind), sums = describe(kAddRows);
+  add("unique", {describe(kSort), describe(kRowOrder), describe(kMaskPositions)}, kDistinct);
+  add("unique_consecutive", {describe(kMaskPositions)}, kDistinct);
+  add("bincount", {count, sums}, kCounts);
+  add("histc", {count}, kCounts);
+  add("histogram", {count, find, sums}, kCounts);
+  add("searchsorted", {describe(kSearch)}, kPlaces);
+  add("bucketize", {describe(kSearch)}, kPlaces);
+}
+
 void add_random(std::vector<OpInfo>& table) {
   table.push_back({"dropout", "random", {describe(kDropout)}});
   constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
@@ -267,6 +284,7 @@ std::vector<OpInfo> op_table() {
   add_indexing(table);
   add_scan(table);
   add_sort(table);
+  add_count(table);
   table.push_back({"matmul", "matmul", {describe(kMatmul)}});
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   for (const char* name : {"bmm", "einsum", "bilinear"}) table.push_back({name, "matmul", {}, "matmul"});

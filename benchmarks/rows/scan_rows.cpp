@@ -17,6 +17,10 @@ void add_scan_rows(Bench& bench) {
     row("4096x1024 by columns", 1, 4096, 1024);
     row("4194304 in a row", 1, 4194304, 1);
   }
+  ScanProblem integers{};
+  integers.dtype = DType::i64;
+  integers.outer = integers.inner = 1, integers.length = 4194304;
+  bench.row(kScan[static_cast<int>(ScanFunction::sum)], "4194304 of i64 in a row", integers);
   CumprodBackwardProblem p{};
   p.dtype = DType::f32;
   p.outer = 64, p.length = 1024, p.inner = 1;

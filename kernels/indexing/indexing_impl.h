@@ -164,6 +164,10 @@ void masked_fill_cuda(const MaskedFillProblem& p, const Exec& exec);
 void mask_positions_cuda(const MaskPositionsProblem& p, const Exec& exec);
 void one_hot_cuda(const OneHotProblem& p, const Exec& exec);
 
+// By CUB, in builds with nvcc only.
+void mask_positions_cub(const MaskPositionsProblem& p, const Exec& exec);
+std::size_t mask_positions_cub_workspace(const MaskPositionsProblem& p);
+
 std::size_t index_check_cuda_workspace(const IndexCheckProblem& p);
 std::size_t add_rows_cpu_workspace(const AddRowsProblem& p);
 std::size_t add_rows_cuda_workspace(const AddRowsProblem& p);

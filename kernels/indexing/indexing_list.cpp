@@ -85,6 +85,9 @@ constexpr Implementation<MaskPositionsProblem> kMaskPositionsEntries[] = {
 #if GPUNN_HAS_CUDA
     {"cuda", kCuda, nullptr, mask_positions_cuda_workspace, kBitwise, mask_positions_cuda},
 #endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cub", kCuda, nullptr, mask_positions_cub_workspace, kBitwise, mask_positions_cub},
+#endif
     {"ref", kCpu, nullptr, nullptr, kBitwise, mask_positions_ref},
 };
 

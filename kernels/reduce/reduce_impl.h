@@ -141,6 +141,9 @@ std::size_t reduce_cuda_workspace(const ReduceProblem& p);
 /// On the GPU: what reduce_cuda() does not do (neither sums nor maxima and minima).
 void reduce_statistics_cuda(const ReduceProblem& p, const Exec& exec);
 std::size_t reduce_statistics_cuda_workspace(const ReduceProblem& p);
+/// The sum of everything by CUB, in builds with nvcc only.
+void reduce_cub(const ReduceProblem& p, const Exec& exec);
+std::size_t reduce_cub_workspace(const ReduceProblem& p);
 void max_bwd_ref(const MaxBackwardProblem& p, const Exec& exec);
 void max_bwd_cuda(const MaxBackwardProblem& p, const Exec& exec);
 

@@ -83,11 +83,29 @@ const char* ref_accepts(const ReduceProblem& p) {
 const char* cuda_accepts(const ReduceProblem& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : ref_accepts(p);
 }
+#if !GPUNN_EMULATED
+const char* cub_accepts(const ReduceProblem& p) {
+  if (p.dtype != DType::f32 && is_floating(p.dtype)) return "takes f32 and integers";
+  const bool dense = p.reduced.rank == 1 && p.reduced.strides[0] == 1;
+  return dense && numel_of(p.kept) == 1 ? nullptr : "takes the sum of a whole contiguous tensor";
+}
+#endif
 template <class P>
 const char* bwd_cuda_accepts(const P& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
 }
 #endif
+
+constexpr Implementation<ReduceProblem> kSumEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cuda_accepts, reduce_cuda_workspace, Determinism::bitwise, reduce_cuda},
+#endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cub", DeviceType::cuda, cub_accepts, reduce_cub_workspace, Determinism::bitwise, reduce_cub},
+#endif
+    {"cpu", DeviceType::cpu, cpu_accepts, reduce_cpu_workspace, Determinism::bitwise, reduce_cpu},
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
+};
 
 constexpr Implementation<ReduceProblem> kReduceEntries[] = {
 #if GPUNN_HAS_CUDA
@@ -133,7 +151,7 @@ constexpr Implementation<MaxBackwardProblem> kMaxBackwardEntries[] = {
 }  // namespace
 
 constexpr ImplementationList<ReduceProblem> kReduce[kReduceFunctions] = {
-    {"sum", "forward", kReduceEntries},
+    {"sum", "forward", kSumEntries},
     {"mean", "forward", kReduceEntries},
     {"amax", "forward", kReduceEntries},
     {"max", "forward", kReduceEntries},

@@ -43,9 +43,30 @@ const char* cuda_accepts(const ScanProblem& p) {
 const char* bwd_cuda_accepts(const CumprodBackwardProblem& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
 }
+#if !GPUNN_EMULATED
+const char* cub_accepts(const ScanProblem& p) {
+  return p.outer * p.inner == 1 && !p.reverse ? nullptr : "takes one row, from its first element on";
+}
+const char* cub_integers(const ScanProblem& p) {
+  return is_floating(p.dtype) ? "takes integers" : cub_accepts(p);
+}
+const char* cub_floats(const ScanProblem& p) { return p.dtype == DType::f32 ? cub_accepts(p) : "takes f32"; }
+#endif
 #endif
 
-constexpr Implementation<ScanProblem> kScanEntries[] = {
+constexpr Implementation<ScanProblem> kSumEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cuda_accepts, scan_cuda_workspace, Determinism::bitwise, scan_cuda},
+#endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cub", DeviceType::cuda, cub_integers, scan_cub_workspace, Determinism::bitwise, scan_cub},
+    {"cub_f32", DeviceType::cuda, cub_floats, scan_cub_workspace, Determinism::varies, scan_cub},
+#endif
+    {"cpu", DeviceType::cpu, cpu_accepts, scan_cpu_workspace, Determinism::bitwise, scan_cpu},
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, scan_ref},
+};
+
+constexpr Implementation<ScanProblem> kProductEntries[] = {
 #if GPUNN_HAS_CUDA
     {"cuda", DeviceType::cuda, cuda_accepts, scan_cuda_workspace, Determinism::bitwise, scan_cuda},
 #endif
@@ -119,8 +140,8 @@ Tensor cumprod_backward(const Tensor& x, const Tensor& y, const Tensor& strided_
 }  // namespace
 
 constexpr ImplementationList<ScanProblem> kScan[kScanFunctions] = {
-    {"cumsum", "forward", kScanEntries},
-    {"cumprod", "forward", kScanEntries},
+    {"cumsum", "forward", kSumEntries},
+    {"cumprod", "forward", kProductEntries},
 };
 constexpr ImplementationList<CumprodBackwardProblem> kCumprodBackward{"cumprod", "backward",
                                                                       kCumprodBackwardEntries};

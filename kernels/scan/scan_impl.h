@@ -42,11 +42,14 @@ void scan_cpu(const ScanProblem& p, const Exec& exec);
 void scan_cuda(const ScanProblem& p, const Exec& exec);
 std::size_t scan_cpu_workspace(const ScanProblem& p);
 std::size_t scan_cuda_workspace(const ScanProblem& p);
+// By CUB, in builds with nvcc only.
+void scan_cub(const ScanProblem& p, const Exec& exec);
+std::size_t scan_cub_workspace(const ScanProblem& p);
 void cumprod_bwd_ref(const CumprodBackwardProblem& p, const Exec& exec);
 void cumprod_bwd_cuda(const CumprodBackwardProblem& p, const Exec& exec);
 std::size_t cumprod_bwd_cuda_workspace(const CumprodBackwardProblem& p);
 
-/// One list per function, indexed by it; they share their entries.
+/// One list per function, indexed by it; they share their entries but for the vendor's.
 extern const ImplementationList<ScanProblem> kScan[kScanFunctions];
 extern const ImplementationList<CumprodBackwardProblem> kCumprodBackward;
 

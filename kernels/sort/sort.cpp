@@ -46,7 +46,7 @@ constexpr std::int64_t kMaxLength = (std::int64_t{1} << 32) - 1;
 
 const char* cpu_accepts(const SortProblem& p) {
   if (p.length > kMaxLength) return "takes rows of less than 2^32 elements";
-  return p.dtype == DType::f32 ? nullptr : "takes f32";
+  return p.dtype == DType::f64 ? "f64 runs in the reference only" : nullptr;
 }
 
 #if GPUNN_HAS_CUDA
@@ -54,14 +54,38 @@ const char* cuda_accepts(const SortProblem& p) {
   if (p.length > kMaxLength) return "takes rows of less than 2^32 elements";
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
 }
+#if !GPUNN_EMULATED
+/// Rows so long that our merges, one pass per doubling, move more bytes than the vendor's four or eight
+/// passes (NOTES.md), and no more of them than it pays to sort one after another.
+const char* cub_accepts(const SortProblem& p) {
+  if (const char* reason = cuda_accepts(p)) return reason;
+  constexpr std::int64_t kLong = 1 << 14;
+  if (p.length < kLong) return "takes rows of 16384 elements or more";
+  if (p.outer * p.inner > p.length / kLong) return "takes one row per 16384 elements of a row";
+  return p.keep > p.length / 8 ? nullptr : "sorts whole rows: takes more than an eighth of them";
+}
+/// 32 bits count the elements of all rows.
+const char* cub_segmented_accepts(const SortProblem& p) {
+  if (const char* reason = cuda_accepts(p)) return reason;
+  const bool fits = p.length == 0 || p.outer * p.inner <= std::numeric_limits<int>::max() / p.length;
+  return fits ? nullptr : "takes less than 2^31 elements";
+}
+#endif
 const char* pick_cuda_accepts(const PickProblem& p) {
   return p.dtype == DType::f64 ? "f64 runs on the CPU only" : nullptr;
 }
 #endif
 
 constexpr Implementation<SortProblem> kSortEntries[] = {
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cub", DeviceType::cuda, cub_accepts, sort_cub_workspace, Determinism::bitwise, sort_cub},
+#endif
 #if GPUNN_HAS_CUDA
     {"cuda", DeviceType::cuda, cuda_accepts, sort_cuda_workspace, Determinism::bitwise, sort_cuda},
+#endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cub_segmented", DeviceType::cuda, cub_segmented_accepts, sort_segments_cub_workspace,
+     Determinism::bitwise, sort_segments_cub},
 #endif
     {"cpu", DeviceType::cpu, cpu_accepts, nullptr, Determinism::bitwise, sort_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, sort_ref},

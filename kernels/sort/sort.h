@@ -10,8 +10,8 @@
 //
 // dtypes: f32, f16, bf16, i32, i64, u8, bool; f64 on the CPU. Any strides (x is made contiguous first). A row
 // has less than 2^32 elements. Method on a GPU: tiles of 1,024 by a bitonic network (Batcher, "Sorting
-// networks and their applications", 1968) on (key, position) pairs, merged by ranks; on the CPU radix sort
-// for f32.
+// networks and their applications", 1968) on (key, position) pairs, merged by ranks; CUB's radix sort for
+// rows of 16,384 elements and more, with the same result; on the CPU radix sort.
 //
 // Backward keeps the indices, and sends each gradient to where its value came from; second derivatives: all
 // of them. Determinism: bitwise; randperm draws from the Runtime's generator, the same numbers for every

@@ -49,6 +49,23 @@ GPUNN_HD std::uint64_t sort_key(std::int64_t v) {
   return static_cast<std::uint64_t>(v) ^ (std::uint64_t{1} << 63);
 }
 
+/// Keys of i64 are 64 bits wide, all others 32.
+template <class T>
+using SortKey = std::conditional_t<std::is_same_v<T, std::int64_t>, std::uint64_t, std::uint32_t>;
+
+/// The bits of a key in which two elements of the type can differ without being told apart by a higher one.
+/// A half's key is its float's, whose low bits repeat the sign.
+struct KeyBits {
+  int begin, end;
+};
+template <class T>
+constexpr KeyBits key_bits() {
+  if constexpr (std::is_same_v<T, bool>) return {0, 1};
+  if constexpr (std::is_same_v<T, Half>) return {13, 32};
+  if constexpr (std::is_same_v<T, BFloat16>) return {16, 32};
+  return {0, std::is_same_v<T, std::uint8_t> ? 8 : static_cast<int>(8 * sizeof(SortKey<T>))};
+}
+
 std::vector<Operand> operands(SortProblem& p);
 std::vector<Operand> operands(PickProblem& p);
 Cost cost(const SortProblem& p);
@@ -58,6 +75,11 @@ void sort_ref(const SortProblem& p, const Exec& exec);
 void sort_cpu(const SortProblem& p, const Exec& exec);
 void sort_cuda(const SortProblem& p, const Exec& exec);
 std::size_t sort_cuda_workspace(const SortProblem& p);
+// By CUB, in builds with nvcc only.
+void sort_cub(const SortProblem& p, const Exec& exec);
+std::size_t sort_cub_workspace(const SortProblem& p);
+void sort_segments_cub(const SortProblem& p, const Exec& exec);
+std::size_t sort_segments_cub_workspace(const SortProblem& p);
 void pick_ref(const PickProblem& p, const Exec& exec);
 void pick_cuda(const PickProblem& p, const Exec& exec);
 

@@ -64,12 +64,24 @@ void add_sorts(Suite& suite) {
     for (const Sizes& s : {Sizes{3, 33, 1, 33}, Sizes{1, 2503, 2, 2503}, Sizes{1, 5003, 1, 40}})
       for (const bool descending : {false, true}) add(suite, s, descending, o, v.name);
   }
+  // Long enough for CUB's radix sort, several rows of it. Indices must be equal: all entries order the same
+  // keys stably, so that they agree in every bit, ties, NaN and zeros included.
+  CaseOptions rows;
+  rows.zeros_ok = {"y"};
+  rows.fills = {
+      {"x", fill::every(7, kNan, fill::every(11, -0.0, fill::every(13, 0, fill::normal(0, 1))), 3)}};
+  for (const bool descending : {false, true}) add(suite, {1, 32771, 2, 32771}, descending, rows, " special");
+  rows.fills = {{"x", fill::integers(-3, 4)}};
+  add(suite, {1, 16384, 1, 9000}, true, rows, " ties");
+
   for (const DType dtype : {DType::i32, DType::i64, DType::u8, DType::boolean}) {
     CaseOptions o;
     o.dtypes = {dtype};
     const bool wide = dtype == DType::i32 || dtype == DType::i64;
     o.fills = {{"x", wide ? fill::integers(-1000, 1000) : fill::integers(0, dtype == DType::u8 ? 200 : 2)}};
-    for (const Sizes& s : {Sizes{3, 33, 1, 33}, Sizes{1, 2503, 2, 2503}, Sizes{1, 5003, 1, 40}})
+    o.zeros_ok = {"y"};
+    for (const Sizes& s :
+         {Sizes{3, 33, 1, 33}, Sizes{1, 2503, 2, 2503}, Sizes{1, 5003, 1, 40}, Sizes{1, 16411, 1, 16411}})
       for (const bool descending : {false, true}) add(suite, s, descending, o, gpunn::name_of(dtype));
   }
 }

@@ -13,6 +13,7 @@
 #include "gpunn/core/error.h"
 #include "gpunn/core/random.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
+#include "gpunn/kernels/sort/sort_impl.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
@@ -120,6 +121,32 @@ TEST(Sort, EveryPermutationIsEquallyLikely) {
   }
   // Six standard deviations of a count are 173.
   for (const int count : counts) EXPECT_NEAR(count, kDraws / 6, 173);
+}
+
+/// Keys of all values of a half type, in order, that differ but not in their bits from `begin` on.
+template <class T>
+int indistinct(int begin, bool descending) {
+  std::vector<std::uint32_t> keys;
+  for (std::uint32_t bits = 0; bits < 65536; ++bits) {
+    T half;
+    half.bits = static_cast<std::uint16_t>(bits);
+    const std::uint32_t key = sort_key(static_cast<float>(half));
+    keys.push_back(descending ? ~key : key);
+  }
+  std::sort(keys.begin(), keys.end());
+  int count = 0;
+  for (std::size_t i = 1; i < keys.size(); ++i)
+    count += keys[i] != keys[i - 1] && keys[i] >> begin <= keys[i - 1] >> begin;
+  return count;
+}
+
+TEST(Sort, TheUpperBitsOfAHalfsKeyOrderIt) {
+  for (const bool descending : {false, true}) {
+    EXPECT_EQ(indistinct<Half>(key_bits<Half>().begin, descending), 0);
+    EXPECT_EQ(indistinct<BFloat16>(key_bits<BFloat16>().begin, descending), 0);
+    EXPECT_GT(indistinct<Half>(key_bits<Half>().begin + 1, descending), 0);
+    EXPECT_GT(indistinct<BFloat16>(key_bits<BFloat16>().begin + 1, descending), 0);
+  }
 }
 
 TEST(Sort, RejectsBadArguments) {

@@ -94,6 +94,9 @@ class CheckTree(unittest.TestCase):
             with self.subTest(text=text):
                 self.assert_error({"kernels/scale/scale.cu": text + "\n"}, expected)
         self.assert_error({"layers/a.cpp": 'void f() { asm("nop"); }\n'}, "inline assembly")
+        vendor = {**CORRECT, "kernels/scale/scale_cub.cu": "#include <cub/cub.cuh>\n"}
+        self.assertEqual(errors_of(vendor).errors, [])
+        self.assert_error({"kernels/scale/scale_cub.cu": "k<<<1, 2>>>();\n"}, "use launch()")
 
     def test_library_code_does_not_end_the_process(self):
         for call in ("exit(1)", "std::abort()", "::_Exit(2)", "std::terminate()"):

@@ -80,6 +80,16 @@ std::int64_t numel_of(const ChainGeometry& g) {
   return n;
 }
 
+int recomputed_steps(const ChainBackwardProblem& p) {
+  for (int k = p.program.steps - 1; k >= 0; --k) {
+    const ChainStep& step = p.program.step[k];
+    const bool operand = step.operand >= 0 && p.d_operand[step.operand];
+    if (needs_after(step.function) || (operand && operand_needs_after(step.function))) return k + 1;
+    if (needs_before(step.function) || (operand && operand_needs_before(step.function))) return k;
+  }
+  return 0;
+}
+
 std::vector<Operand> operands(ChainProblem& p) {
   std::vector<Operand> list = input_operands(p);
   list.push_back({"y", &p.y, p.dtype, numel_of(p.geometry), Role::out});
@@ -209,11 +219,6 @@ Gradients composed_gradients(const ChainProgram& program, const ChainInputs& in,
   return result;
 }
 
-/// Does the step hand its gradient on to v unchanged?
-bool passes(const ChainStep& step) {
-  return step.function == ChainFunction::add || step.function == ChainFunction::sub;
-}
-
 /// Where an input's gradient of the full shape comes from.
 enum class GradientSource : std::uint8_t { none, dy, dx, own };
 
@@ -223,8 +228,8 @@ std::array<GradientSource, 1 + kChainOperands> gradient_sources(const ChainProgr
                                                                 const Backward& g) {
   std::array<GradientSource, 1 + kChainOperands> source{};
   int first = 0, end = program.steps;  // steps before `first`, and from `end` on, pass gradients unchanged
-  while (first < program.steps && passes(program.step[first])) ++first;
-  while (end > 0 && passes(program.step[end - 1])) --end;
+  while (first < program.steps && passes(program.step[first].function)) ++first;
+  while (end > 0 && passes(program.step[end - 1].function)) --end;
   for (int k = 0; k < program.steps; ++k) {
     const ChainStep& step = program.step[k];
     if (step.operand < 0 || !g.needs(static_cast<std::size_t>(1 + step.operand))) continue;

@@ -20,7 +20,7 @@ struct DeviceStep {
   float s, t;
 };
 struct DeviceProgram {
-  int steps;
+  int steps, recomputed;
   unsigned in_words;  // bit 0: x, bit 1 + k: operand k can be read in words
   DeviceStep step[kChainSteps];
 };
@@ -96,7 +96,7 @@ GPUNN_KERNEL __launch_bounds__(kBackwardBlock, kBackwardBlocks)
                      const __grid_constant__ DeviceProgram program, bool words, std::int64_t n) {
   GPUNN_DYN_SHARED(memory);
   using Group = Vec<float, kWidth>;
-  Group* const kept = reinterpret_cast<Group*>(memory) + threadIdx.x;  // [steps, kBackwardBlock]
+  Group* const kept = reinterpret_cast<Group*>(memory) + threadIdx.x;  // [recomputed, kBackwardBlock]
   const auto step_size = static_cast<std::int64_t>(gridDim.x) * kBackwardBlock;
   for (std::int64_t at = static_cast<std::int64_t>(blockIdx.x) * kBackwardBlock + threadIdx.x;
        at * kWidth < n; at += step_size) {
@@ -104,7 +104,7 @@ GPUNN_KERNEL __launch_bounds__(kBackwardBlock, kBackwardBlocks)
     const int count = count_of(n - i, kWidth);
     Values v, b, g;
     load_input<T>(p.geometry, program.in_words, 0, p.x, i, count, n, v);
-    for (int k = 0; k < program.steps; ++k) {
+    for (int k = 0; k < program.recomputed; ++k) {
       kept[k * kBackwardBlock] = {v[0], v[1], v[2], v[3]};
       load_second<T>(p, program, program.step[k], i, count, n, b);
       apply_step(program.step[k], v, b);
@@ -113,7 +113,8 @@ GPUNN_KERNEL __launch_bounds__(kBackwardBlock, kBackwardBlocks)
     for (int j = 0; j < kWidth; ++j) g[j] = j < count ? to_float(static_cast<const T*>(p.dy)[i + j]) : 0.0f;
     for (int k = program.steps - 1; k >= 0; --k) {
       const DeviceStep& step = program.step[k];
-      const Group before = kept[k * kBackwardBlock];
+      // Behind the values that were computed none is needed; v is then the last one.
+      const Group before = k < program.recomputed ? kept[k * kBackwardBlock] : Group{v[0], v[1], v[2], v[3]};
       load_second<T>(p, program, step, i, count, n, b);
       void* const db = step.operand < 0 ? nullptr : p.d_operand[step.operand];
       if (db != nullptr) {
@@ -139,10 +140,12 @@ GPUNN_KERNEL __launch_bounds__(kBackwardBlock, kBackwardBlocks)
 
 // ---- launchers
 
+int recomputed_steps(const ChainProblem&) { return 0; }
+
 template <class Problem>
 DeviceProgram program_of(const Problem& p) {
   const ChainGeometry& g = p.geometry;
-  DeviceProgram program{p.program.steps, 0, {}};
+  DeviceProgram program{p.program.steps, recomputed_steps(p), 0, {}};
   for (int k = 0; k < p.program.steps; ++k) {
     const ChainStep& step = p.program.step[k];
     program.step[k] = {step.function, step.operand, static_cast<float>(step.s), static_cast<float>(step.t)};
@@ -170,10 +173,11 @@ template <class T>
 void run(const ChainBackwardProblem& p, const Exec& exec) {
   const std::int64_t n = numel_of(p.geometry);
   const std::int64_t blocks = ((n + kWidth - 1) / kWidth + kBackwardBlock - 1) / kBackwardBlock;
+  const DeviceProgram program = program_of(p);
   const Grid grid{dim3(static_cast<unsigned>(blocks < kElementwiseBlocks ? blocks : kElementwiseBlocks)),
                   dim3(kBackwardBlock),
-                  static_cast<std::size_t>(p.program.steps) * kBackwardBlock * sizeof(Vec<float, kWidth>)};
-  launch("chain_bwd_kernel", chain_bwd_kernel<T>, grid, exec, p, program_of(p), results_in_words(p), n);
+                  static_cast<std::size_t>(program.recomputed) * kBackwardBlock * sizeof(Vec<float, kWidth>)};
+  launch("chain_bwd_kernel", chain_bwd_kernel<T>, grid, exec, p, program, results_in_words(p), n);
 }
 
 template <class P>

@@ -39,7 +39,6 @@ struct TileStep {
 using TileRun = void (*)(ChainFunction, const TileStep&);
 struct TileRuns {
   TileRun value, grad, operand_grad;
-  void (*stream)(const float* from, float* to, std::size_t n);
 };
 }  // namespace gpunn
 #endif
@@ -168,13 +167,7 @@ void RunOperandGrad(ChainFunction function, const TileStep& a) {
 #undef GPUNN_CHAIN_OPERAND_GRAD
 #undef GPUNN_CHAIN_LOOP
 
-/// A copy around the caches; `to` is aligned to 64 bytes.
-void StreamTile(const float* from, float* to, std::size_t n) {
-  const Tag d;
-  for (std::size_t i = 0; i < n; i += hn::Lanes(d)) hn::Stream(hn::LoadU(d, from + i), d, to + i);
-}
-
-TileRuns ChooseRuns() { return {RunValue, RunGrad, RunOperandGrad, StreamTile}; }
+TileRuns ChooseRuns() { return {RunValue, RunGrad, RunOperandGrad}; }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -186,7 +179,7 @@ HWY_AFTER_NAMESPACE();
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/core/detail/strided.h"
-#include "hwy/cache_control.h"
+#include "gpunn/kernels/elementwise/stream_cpu_impl.h"
 
 namespace gpunn {
 
@@ -200,9 +193,6 @@ constexpr std::size_t kAll = ~std::size_t{0};
 constexpr std::size_t kTile = 1024, kBackwardTile = 512;
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 constexpr std::int64_t kGrain = 1 << 15;
-// Results beyond the second cache are written around it: the lines need not be read first.
-constexpr std::int64_t kStreamed = (4 << 20) / sizeof(float);
-
 std::size_t padded(std::size_t n) { return (n + kPad - 1) / kPad * kPad; }
 
 /// Copies n elements of a strided operand, from element `begin` of the shape on, to a padded buffer.
@@ -270,14 +260,38 @@ TileStep step_of(const ChainStep& step, TileOperand b, const float* v, float* ou
   return {v, v, b, v, out, n, static_cast<float>(step.s), static_cast<float>(step.t)};
 }
 
-/// Where a tile's result of n elements goes at once: to its place when that takes whole vectors.
-float* whole_or(float* place, std::size_t n, float* buffer) { return n % kPad == 0 ? place : buffer; }
+/// Where a tile's results go: to their place when that takes whole vectors, or through a buffer of the tile.
+class TileWriter {
+ public:
+  explicit TileWriter(std::int64_t elements) : streams_(elements >= elementwise::kStreamedElements) {}
+  /// Before the results are handed over.
+  ~TileWriter() {
+    if (streams_) elementwise::finish_streams();
+  }
+  TileWriter(const TileWriter&) = delete;
+  TileWriter& operator=(const TileWriter&) = delete;
+
+  /// What the last step of n elements writes to; put() brings it to its place.
+  float* target(float* place, std::size_t n, float* buffer) const {
+    return !streams_ && n % kPad == 0 ? place : buffer;
+  }
+  void put(const float* result, float* place, std::size_t n) const {
+    if (result == place) return;
+    if (streams_ && reinterpret_cast<std::uintptr_t>(place) % 64 == 0)
+      elementwise::stream_floats(result, place, n);
+    else
+      std::copy_n(result, n, place);
+  }
+
+ private:
+  bool streams_;
+};
 
 void forward_chunk(const ChainProblem& p, const TileRuns& runs, std::int64_t begin, std::int64_t end) {
   alignas(64) float values[kTile], first[kTile];
   TileOperands<kTile> operands(p.program);
   const int steps = p.program.steps;
-  const bool streams = numel_of(p.geometry) >= kStreamed && reinterpret_cast<std::uintptr_t>(p.y) % 64 == 0;
+  const TileWriter writer(numel_of(p.geometry));
   for (std::int64_t i = begin; i < end; i += static_cast<std::int64_t>(kTile)) {
     const std::size_t n = std::min(kTile, static_cast<std::size_t>(end - i));
     float* const y = static_cast<float*>(p.y) + i;
@@ -288,19 +302,14 @@ void forward_chunk(const ChainProblem& p, const TileRuns& runs, std::int64_t beg
       std::fill(first + kPad, first + padded(n), first[0]);
       v = first;
     }
-    float* const target = streams ? values : whole_or(y, n, values);
+    float* const target = writer.target(y, n, values);
     for (int k = 0; k < steps; ++k) {
       float* const out = k + 1 < steps ? values : target;
       runs.value(p.program.step[k].function, step_of(p.program.step[k], operands.of[k], v, out, padded(n)));
       v = out;
     }
-    if (target == y) continue;
-    if (n % kPad == 0)
-      runs.stream(values, y, n);
-    else
-      std::copy_n(values, n, y);
+    writer.put(target, y, n);
   }
-  if (streams) hwy::FlushStream();
 }
 
 void backward_chunk(const ChainBackwardProblem& p, const TileRuns& runs, std::int64_t begin,
@@ -308,15 +317,19 @@ void backward_chunk(const ChainBackwardProblem& p, const TileRuns& runs, std::in
   constexpr std::size_t kSize = kBackwardTile;
   alignas(64) float values[kChainSteps][kSize], first[kSize], gradient[kSize], part[kSize];
   TileOperands<kSize> operands(p.program);
-  const int steps = p.program.steps;
+  const int steps = p.program.steps, recomputed = recomputed_steps(p);
+  int first_step = 0;  // the first whose gradient is a computation
+  while (first_step < steps && passes(p.program.step[first_step].function)) ++first_step;
+  const TileWriter writer(numel_of(p.geometry));
   for (std::int64_t i = begin; i < end; i += static_cast<std::int64_t>(kSize)) {
     const std::size_t n = std::min(kSize, static_cast<std::size_t>(end - i));
     operands.fetch(p, i, n);
     const TileOperand x = tile_of(p.geometry, 0, p.x, i, n, first);
     if (x.mask == 0) std::fill(first + kPad, first + padded(n), first[0]);
     const float* const x_tile = x.mask == 0 ? first : x.data;
-    const auto value_before = [&](int k) { return k == 0 ? x_tile : values[k - 1]; };
-    for (int k = 0; k < steps; ++k)
+    // Behind the last value that a gradient needs, any number does.
+    const auto value_before = [&](int k) { return k == 0 || k > recomputed ? x_tile : values[k - 1]; };
+    for (int k = 0; k < recomputed; ++k)
       runs.value(p.program.step[k].function,
                  step_of(p.program.step[k], operands.of[k], value_before(k), values[k], padded(n)));
     const float* g = static_cast<const float*>(p.dy) + i;
@@ -328,19 +341,19 @@ void backward_chunk(const ChainBackwardProblem& p, const TileRuns& runs, std::in
       const ChainStep& step = p.program.step[k];
       TileStep a = step_of(step, operands.of[k], value_before(k), gradient, padded(n));
       a.g = g;
-      a.y = values[k];
+      a.y = value_before(k + 1);
       if (void* const db = step.operand < 0 ? nullptr : p.d_operand[step.operand]) {
         float* const place = static_cast<float*>(db) + i;
-        a.out = whole_or(place, n, part);
+        a.out = writer.target(place, n, part);
         runs.operand_grad(step.function, a);
-        if (a.out == part) std::copy_n(part, n, place);
+        writer.put(a.out, place, n);
       }
-      float* const dx = p.dx ? static_cast<float*>(p.dx) + i : gradient;
-      a.out = k == 0 ? whole_or(dx, n, gradient) : gradient;
+      if (passes(step.function)) continue;
+      a.out = k == first_step && p.dx ? writer.target(static_cast<float*>(p.dx) + i, n, gradient) : gradient;
       runs.grad(step.function, a);
       g = a.out;
     }
-    if (p.dx && n % kPad != 0) std::copy_n(gradient, n, static_cast<float*>(p.dx) + i);
+    if (p.dx) writer.put(g, static_cast<float*>(p.dx) + i, n);
   }
 }
 

@@ -38,6 +38,8 @@ struct ChainBackwardProblem {
 };
 
 std::int64_t numel_of(const ChainGeometry& g);
+/// How many steps backward computes again: up to the last value that a gradient which is wanted depends on.
+int recomputed_steps(const ChainBackwardProblem& p);
 std::vector<Operand> operands(ChainProblem& p);
 std::vector<Operand> operands(ChainBackwardProblem& p);
 /// Each tensor read and written once; a step counts as one operation, in backward as three.

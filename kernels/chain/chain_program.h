@@ -47,6 +47,27 @@ inline constexpr int kChainFunctions = kChainBinaryFunctions GPUNN_CHAIN_UNARY(G
 
 constexpr bool is_binary(ChainFunction f) { return static_cast<int>(f) < kChainBinaryFunctions; }
 
+/// Does the step hand its gradient on to v unchanged?
+constexpr bool passes(ChainFunction f) { return f == ChainFunction::add || f == ChainFunction::sub; }
+/// Which values the gradient of v takes: the value before the step, or the one after it.
+constexpr bool needs_before(ChainFunction f) {
+  using F = ChainFunction;
+  return f == F::rdiv || f == F::maximum || f == F::minimum || f == F::log || f == F::gelu ||
+         f == F::gelu_tanh || f == F::silu || f == F::abs || f == F::square || f == F::clamp ||
+         f == F::leaky_relu;
+}
+constexpr bool needs_after(ChainFunction f) {
+  using F = ChainFunction;
+  return f == F::rdiv || f == F::exp || f == F::relu || f == F::sigmoid || f == F::tanh || f == F::sqrt ||
+         f == F::rsqrt;
+}
+/// Which ones the gradient of b takes.
+constexpr bool operand_needs_before(ChainFunction f) {
+  using F = ChainFunction;
+  return f == F::mul || f == F::rdiv || f == F::maximum || f == F::minimum;
+}
+constexpr bool operand_needs_after(ChainFunction f) { return f == ChainFunction::div; }
+
 struct ChainStep {
   ChainFunction function = ChainFunction::add;
   std::int8_t operand = -1;  // which tensor b is; -1: the number s

@@ -28,15 +28,16 @@ HWY_INLINE V SigmoidAndSlope(D d, V x, V& slope) {
 
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Gelu(D d, V x) {
-  V e = x;
-  return hn::Mul(x, NormalCdf(d, x, e));
+  V gauss = x;
+  return hn::Mul(x, NormalCdf(d, x, gauss));
 }
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V GeluGrad(D d, V dy, V x) {
-  V e = x;
-  const V cdf = NormalCdf(d, x, e);
-  const V density = hn::Set(d, static_cast<float>(elementwise::kNormalDensity));
-  return hn::Mul(dy, hn::MulAdd(hn::Mul(x, density), e, cdf));
+  V gauss = x;
+  const V cdf = NormalCdf(d, x, gauss);
+  const V unit = hn::Set(d, static_cast<float>(elementwise::kNormalDensity * 0x1p-64));
+  // The density vanishes before x meets it.
+  return hn::Mul(dy, hn::MulAdd(x, hn::Mul(gauss, unit), cdf));
 }
 
 template <class D, class V = hn::Vec<D>>

@@ -138,6 +138,24 @@ TEST(Chain, OverwritingAnInputIsAnErrorInBackward) {
               ThrowsMessage<InvalidArgument>(HasSubstr("overwritten in place")));
 }
 
+TEST(Chain, ResultsBeyondTheCachesEqualThoseOfTheirRows) {
+  // 8.4 MB, streamed, in rows that start anywhere in a vector.
+  const Tensor x = randn({2101, 1001}), row = randn({1001}), residual = randn({2101, 1001});
+  const auto run = [&](std::int64_t first, std::int64_t rows) {
+    const Tensor v = x.narrow(0, first, rows).clone().requires_grad_();
+    const Tensor r = residual.narrow(0, first, rows).clone().requires_grad_();
+    const Tensor y = chain(v).mul(row).mul(r).tanh().add(r);
+    y.backward(y.detach());
+    return std::vector<Tensor>{y, v.grad(), r.grad()};
+  };
+  const std::vector<Tensor> whole = run(0, 2101);
+  for (const std::int64_t first : {0, 1000, 2094}) {
+    const std::vector<Tensor> part = run(first, 7);
+    for (std::size_t k = 0; k < part.size(); ++k)
+      EXPECT_EQ(part[k].to_vector<float>(), whole[k].narrow(0, first, 7).to_vector<float>()) << k;
+  }
+}
+
 // ---- random programs
 
 /// The same step in the public ops, and appended to a chain.

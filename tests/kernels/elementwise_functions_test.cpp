@@ -11,6 +11,7 @@
 #include "gpunn/core/error.h"
 #include "gpunn/kernels/elementwise/activations.h"
 #include "gpunn/kernels/elementwise/compare.h"
+#include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/elementwise/math_functions.h"
 #include "hwy/targets.h"
 #include "tests/support/devices.h"
@@ -135,6 +136,23 @@ TEST(ElementwiseFunctionsAccuracy, ValueDoesNotDependOnPosition) {
       EXPECT_EQ(part, std::vector<float>(whole.begin() + start, whole.end())) << start;
     }
   }
+}
+
+TEST(ElementwiseFunctions, ResultsBeyondTheCachesEqualThoseOfTheirRows) {
+  // 8.4 MB, streamed, in rows that start anywhere in a vector.
+  const Tensor x = randn({2101, 1001}), y = randn({2101, 1001}), row = randn({1001});
+  const auto expect_equal = [&](const char* what, auto f) {
+    const Tensor whole = f(x, y);
+    for (const std::int64_t first : {0, 1000, 2094})
+      EXPECT_EQ(f(x.narrow(0, first, 7), y.narrow(0, first, 7)).template to_vector<float>(),
+                whole.narrow(0, first, 7).to_vector<float>())
+          << what;
+  };
+  expect_equal("add", [](const Tensor& a, const Tensor& b) { return a + b; });
+  expect_equal("add row", [&](const Tensor& a, const Tensor&) { return a + row; });
+  expect_equal("relu", [](const Tensor& a, const Tensor&) { return relu(a); });
+  expect_equal("gelu", [](const Tensor& a, const Tensor&) { return gelu(a); });
+  expect_equal("maximum of a row", [&](const Tensor& a, const Tensor&) { return maximum(a, row); });
 }
 
 // ---- values as PyTorch has them, on every device

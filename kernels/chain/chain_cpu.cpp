@@ -263,7 +263,7 @@ TileStep step_of(const ChainStep& step, TileOperand b, const float* v, float* ou
 /// Where a tile's results go: to their place when that takes whole vectors, or through a buffer of the tile.
 class TileWriter {
  public:
-  explicit TileWriter(std::int64_t elements) : streams_(elements >= elementwise::kStreamedElements) {}
+  explicit TileWriter(std::int64_t elements) : streams_(elementwise::streamed(elements)) {}
   /// Before the results are handed over.
   ~TileWriter() {
     if (streams_) elementwise::finish_streams();

@@ -1,13 +1,20 @@
 #pragma once
 // Results that no cache keeps until they are used are written around the caches: the lines need not be read
-// before they are overwritten, a third of the traffic of a sum.
+// before they are overwritten, a third of the traffic of a sum. Values do not depend on it.
 #include <cstddef>
 #include <cstdint>
 
 namespace gpunn::elementwise {
 
-/// Elements of f32 from which a result is streamed, 8 MiB, as softmax does.
-inline constexpr std::int64_t kStreamedElements = std::int64_t{1} << 21;
+/// Smaller results are never streamed.
+inline constexpr std::int64_t kLeastStreamed = std::int64_t{1} << 16;
+/// Elements of f32 from which a result is streamed: half of the last cache, at least 8 MiB.
+std::int64_t streamed_elements() noexcept;
+/// For tests: `elements` instead, or the machine's own figure again for 0.
+void force_streaming(std::int64_t elements) noexcept;
+inline bool streamed(std::int64_t elements) {
+  return elements >= kLeastStreamed && elements >= streamed_elements();
+}
 /// Elements that are computed into a buffer in L1 and then copied around the caches.
 inline constexpr std::int64_t kStreamTile = 1024;
 
@@ -18,7 +25,7 @@ void finish_streams();
 /// How a result is written by one thread, part by part.
 class ResultWriter {
  public:
-  explicit ResultWriter(std::int64_t elements) : streams_(elements >= kStreamedElements) {}
+  explicit ResultWriter(std::int64_t elements) : streams_(streamed(elements)) {}
   ~ResultWriter() {
     if (streams_) finish_streams();
   }

@@ -175,18 +175,6 @@ void add_programs(Suite& suite) {
   add(suite, "16 steps", kLong, geometry({11, 130}, {{130, 1}, {0, 1}, {0, 1}, {130, 1}, {0, 0}, {1, 0}}), o);
   o.small = true;
   add(suite, "16 steps small", kLong, geometry({50}, {{1}}), o);
-  // Results beyond the second cache are streamed.
-  CaseOptions large = options();
-  large.dtypes = {DType::f32};
-  suite.add(
-      kChainForward, "1100x1000 streamed",
-      [] {
-        ChainProblem p{};
-        p.geometry = geometry({1100, 1000}, {{1000, 1}, {0, 1}, {1000, 1}});
-        p.program = kResidual;
-        return p;
-      },
-      fitted(large, 2));
 }
 
 }  // namespace

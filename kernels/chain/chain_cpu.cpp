@@ -190,7 +190,7 @@ HWY_EXPORT(ChooseRuns);
 constexpr std::size_t kPad = kChainPad;
 constexpr std::size_t kAll = ~std::size_t{0};
 // Forward keeps a tile of values and perhaps of operands; backward the values after every step as well.
-constexpr std::size_t kTile = 1024, kBackwardTile = 512;
+constexpr std::size_t kTile = 1024, kBackwardTile = 256;
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 constexpr std::int64_t kGrain = 1 << 15;
 std::size_t padded(std::size_t n) { return (n + kPad - 1) / kPad * kPad; }

@@ -108,6 +108,7 @@ class Bench {
 };
 
 /// The rows of each op, in benchmarks/rows/.
+void add_chain_rows(Bench& bench);
 void add_count_rows(Bench& bench);
 void add_ctc_rows(Bench& bench);
 void add_elementwise_rows(Bench& bench);

@@ -1,4 +1,5 @@
 // The CPU as a device: one stream, on which everything has happened by the time a call returns.
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -16,6 +17,7 @@ namespace gpunn {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 std::size_t physical_bytes() noexcept {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
@@ -65,8 +67,15 @@ class CpuDeviceApi final : public DeviceApi {
     // can be said.
     const std::size_t physical = physical_bytes();
     void* p = nullptr;
-    if (bytes < detail::kMaxRequest && (physical == 0 || bytes <= physical))
-      p = std::aligned_alloc(kAlignment, detail::round_up(bytes, kAlignment));
+    if (bytes < detail::kMaxRequest && (physical == 0 || bytes <= physical)) {
+      const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+      if (posix_memalign(&p, alignment, detail::round_up(bytes, kAlignment)) != 0) p = nullptr;
+#if defined(MADV_HUGEPAGE)
+      // Whole huge pages only, so that no more memory is touched than was asked for. A hint: it may fail.
+      if (p && bytes >= kHugePage)
+        static_cast<void>(madvise(p, bytes / kHugePage * kHugePage, MADV_HUGEPAGE));
+#endif
+    }
     if (!p)
       throw OutOfMemory(detail::concat(where(), "out of memory on cpu: requested ", detail::bytes_text(bytes),
                                        ", the machine has ", detail::bytes_text(physical)));

@@ -1,6 +1,7 @@
 #include "gpunn/kernels/op_table.h"
 
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/kernels/chain/chain_impl.h"
 #include "gpunn/kernels/count/count_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/ctc/ctc_impl.h"
@@ -279,6 +280,7 @@ std::vector<OpInfo> op_table() {
   add_activations(table);
   add_math_functions(table);
   add_comparisons(table);
+  table.push_back({"chain", "chain", {describe(kChainForward), describe(kChainBackward)}});
   add_reduce(table);
   add_movement(table);
   add_indexing(table);

@@ -126,7 +126,28 @@ def matmul(torch, case, device):
     return (dy, values(torch, w, device)), torch.mm
 
 
-ROWS = {("softmax", "forward"): activation("softmax", dim=-1),
+def chain(torch, case, device):
+    """Composed, as PyTorch runs it: a pass over memory for each step."""
+    shape, functional = extents(case), torch.nn.functional
+    x, row, residual = values(torch, shape, device), values(torch, shape[1:], device), values(torch, shape, device)
+    if "relu" in case:
+        return (x, row, values(torch, shape[1:], device)), lambda x, scale, bias: torch.relu(x * scale + bias)
+    return (x, row, residual), lambda x, bias, residual: functional.gelu(x + bias) + residual
+
+
+def chain_backward(torch, case, device):
+    """Autograd's backward alone, for x and all tensors; ours leaves the sums over rows to other ops."""
+    inputs, function = chain(torch, case, device)
+    leaves = [t.requires_grad_() for t in inputs]
+    with torch.enable_grad():
+        y = function(*leaves)
+    dy = values(torch, y.shape, device)
+    return (*leaves, dy), lambda *_: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+
+
+ROWS = {("chain", "forward"): chain,
+        ("chain", "backward"): chain_backward,
+        ("softmax", "forward"): activation("softmax", dim=-1),
         ("softmax", "backward"): softmax_backward("_softmax_backward_data"),
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): of_shape(cross_entropy),

@@ -21,7 +21,7 @@
 // dtype: f32, f16, bf16 (computed in float), f64 (on the CPU). NaN gives NaN. Backward keeps the input; at
 // kinks as PyTorch: 0 at the bounds of hardtanh and relu6, the slope from the left at 0. Second derivatives:
 // all of them. Determinism: bitwise. f32 on the CPU, in ulp over the whole range (measured over 430,000
-// floats of all magnitudes): elu 1.0, softplus and logsigmoid 1.7, silu 2.6, mish 3.4, gelu 6.1; below -87,
+// floats of all magnitudes): elu 1.0, softplus and logsigmoid 1.7, silu 2.6, mish 3.4, gelu 5.7; below -87,
 // where the exponential is subnormal, silu and mish are off by up to |x| / 2 units of 2^-149. Errors:
 // InvalidArgument for undefined tensors and other dtypes, celu with alpha 0, hardtanh with its bounds
 // exchanged, glu of an odd extent, a prelu weight that is neither single nor of the extent of x's

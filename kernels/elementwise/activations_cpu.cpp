@@ -7,6 +7,7 @@
 #include "hwy/highway.h"
 // After highway.h
 #include "gpunn/kernels/elementwise/map_cpu-inl.h"
+#include "gpunn/kernels/elementwise/simd_activations-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gpunn {
@@ -16,20 +17,9 @@ namespace {
 HWY_INLINE Vector C(double value) { return hn::Set(Tag(), static_cast<float>(value)); }
 HWY_INLINE Vector Square(Vector x) { return hn::Mul(x, x); }
 
-/// sigmoid(x) and its slope, from one exponential.
-HWY_INLINE Vector SigmoidAndSlope(Tag d, Vector x, Vector& slope) {
-  const Vector one = C(1), e = Exp(d, hn::Neg(hn::Abs(x)));
-  const Vector r = hn::Div(one, hn::Add(one, e));
-  slope = hn::Mul(hn::Mul(e, r), r);
-  return hn::Mul(hn::IfThenElse(hn::Ge(x, hn::Zero(d)), one, e), r);
-}
 HWY_INLINE Vector LogOnePlusExp(Tag d, Vector x) {
   const Vector positive = hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x);
   return hn::Add(positive, Log1p(d, Exp(d, hn::Neg(hn::Abs(x)))));
-}
-HWY_INLINE Vector GeluArgument(Vector x) {
-  return hn::Mul(C(2 * elementwise::kGeluScale),
-                 hn::MulAdd(hn::Mul(C(elementwise::kGeluCubic), Square(x)), x, x));
 }
 /// x + 3 within [0, 6], NaN staying NaN
 HWY_INLINE Vector HardGate(Tag d, Vector x) {
@@ -49,9 +39,9 @@ GPUNN_VECTOR_1(Elu, return Positive(d, x, x, hn::Mul(s, Expm1(d, x))););
 GPUNN_VECTOR_1(Selu, return hn::Mul(C(elementwise::kSeluScale),
                                     Positive(d, x, x, hn::Mul(C(elementwise::kSeluAlpha), Expm1(d, x)))););
 GPUNN_VECTOR_1(Celu, return Positive(d, x, x, hn::Mul(s, Expm1(d, hn::Div(x, s)))););
-GPUNN_VECTOR_1(Gelu, Vector e = x; return hn::Mul(x, NormalCdf(d, x, e)););
-GPUNN_VECTOR_1(GeluTanh, return hn::Mul(x, Sigmoid(d, GeluArgument(x))););
-GPUNN_VECTOR_1(Silu, return hn::Mul(x, Sigmoid(d, x)););
+GPUNN_VECTOR_1(Gelu, return Gelu(d, x););
+GPUNN_VECTOR_1(GeluTanh, return GeluTanh(d, x););
+GPUNN_VECTOR_1(Silu, return Silu(d, x););
 GPUNN_VECTOR_1(Mish, const Vector e = Exp(d, x), n = hn::Mul(e, hn::Add(e, C(2)));
                return MishPart(x, x, hn::Mul(x, hn::Div(n, hn::Add(n, C(2))))););
 GPUNN_VECTOR_1(Softplus, const Vector v = hn::Mul(x, s);
@@ -71,16 +61,9 @@ GPUNN_VECTOR_2(SeluGrad, dy, x, const Vector below = C(elementwise::kSeluScale *
                                                  C(elementwise::kSeluScale))););
 GPUNN_VECTOR_2(CeluGrad, dy, x,
                return hn::IfThenElse(hn::Le(x, hn::Zero(d)), hn::Mul(dy, Exp(d, hn::Div(x, s))), dy););
-GPUNN_VECTOR_2(GeluGrad, dy, x, Vector e = x; const Vector cdf = NormalCdf(d, x, e);
-               return hn::Mul(dy, hn::MulAdd(hn::Mul(x, C(elementwise::kNormalDensity)), e, cdf)););
-GPUNN_VECTOR_2(GeluTanhGrad, dy, x, Vector slope = x; const Vector bound = C(elementwise::kGeluLinear);
-               const Vector v = hn::IfThenElse(hn::Gt(hn::Abs(x), bound), hn::CopySign(bound, x), x);
-               const Vector gate = SigmoidAndSlope(d, GeluArgument(v), slope);
-               const Vector inner = hn::Mul(C(2 * elementwise::kGeluScale),
-                                            hn::MulAdd(C(3 * elementwise::kGeluCubic), Square(v), C(1)));
-               return hn::Mul(dy, hn::MulAdd(hn::Mul(v, inner), slope, gate)););
-GPUNN_VECTOR_2(SiluGrad, dy, x, Vector slope = x; const Vector gate = SigmoidAndSlope(d, x, slope);
-               return hn::Mul(dy, hn::MulAdd(x, slope, gate)););
+GPUNN_VECTOR_2(GeluGrad, dy, x, return GeluGrad(d, dy, x););
+GPUNN_VECTOR_2(GeluTanhGrad, dy, x, return GeluTanhGrad(d, dy, x););
+GPUNN_VECTOR_2(SiluGrad, dy, x, return SiluGrad(d, dy, x););
 GPUNN_VECTOR_2(MishGrad, dy, x, const Vector e = Exp(d, x), n = hn::Mul(e, hn::Add(e, C(2)));
                const Vector r = hn::Div(C(1), hn::Add(n, C(2)));
                const Vector rise = hn::Mul(hn::Mul(hn::Mul(C(4), e), r), hn::Mul(hn::Add(e, C(1)), r));

@@ -183,6 +183,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/core/detail/strided.h"
+#include "gpunn/kernels/elementwise/stream_cpu_impl.h"
 
 namespace gpunn {
 
@@ -194,6 +195,7 @@ HWY_EXPORT(ChooseBinary);
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 constexpr std::int64_t kGrain = 1 << 15;
 constexpr std::int64_t kBuffer = 512;
+using elementwise::kStreamTile;
 
 /// The operand's run as contiguous floats: itself, or gathered into `buffer` (at most kBuffer elements).
 const float* as_run(const float* x, std::int64_t stride, std::int64_t n, float* buffer) {
@@ -210,17 +212,20 @@ void unary_cpu(const UnaryProblem& p, const Exec& exec) {
   auto* y = static_cast<float*>(p.y);
   const auto scalar = static_cast<float>(p.scalar);
   const std::int64_t stride = p.x_strides[p.rank - 1];
-  parallel_for(*exec.pool, numel_of(p), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    if (p.rank == 1 && stride == 1)
+  const std::int64_t elements = numel_of(p);
+  parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    elementwise::ResultWriter writer(elements);
+    if (p.rank == 1 && stride == 1 && !writer.streams())
       return run(x + begin, y + begin, static_cast<std::size_t>(end - begin), scalar);
     float buffer[kBuffer];
     float* out = y + begin;
     detail::walk<1>(
         p.rank, p.shape, {p.x_strides}, begin, end, [&](std::int64_t n, const std::int64_t(&at)[1]) {
-          const std::int64_t step = stride == 1 ? n : kBuffer;
+          const std::int64_t step = stride != 1 ? kBuffer : writer.streams() ? kStreamTile : n;
           for (std::int64_t i = 0; i < n; i += step) {
             const std::int64_t m = std::min(step, n - i);
-            run(as_run(x + at[0] + i * stride, stride, m, buffer), out, static_cast<std::size_t>(m), scalar);
+            const float* const from = as_run(x + at[0] + i * stride, stride, m, buffer);
+            writer.write(out, m, [&](float* to) { run(from, to, static_cast<std::size_t>(m), scalar); });
             out += m;
           }
         });
@@ -237,21 +242,24 @@ void binary_cpu(const BinaryProblem& p, const Exec& exec) {
   const bool repeat_a = sa == 0 && sb != 0, repeat_b = sb == 0 && sa != 0;
   const BinaryRun run = repeat_a ? runs.repeat_a : repeat_b ? runs.repeat_b : runs.both;
   const bool direct = (sa == 1 || repeat_a) && (sb == 1 || repeat_b);
-  parallel_for(*exec.pool, numel_of(p), kGrain, [&](std::int64_t begin, std::int64_t end) {
-    if (p.rank == 1 && direct)
+  const std::int64_t elements = numel_of(p);
+  parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    elementwise::ResultWriter writer(elements);
+    if (p.rank == 1 && direct && !writer.streams())
       return run(a + begin * sa, b + begin * sb, y + begin, static_cast<std::size_t>(end - begin));
     float buffer_a[kBuffer], buffer_b[kBuffer];
     float* out = y + begin;
     detail::walk<2>(p.rank, p.shape, {p.a_strides, p.b_strides}, begin, end,
                     [&](std::int64_t n, const std::int64_t(&at)[2]) {
-                      const std::int64_t step = direct ? n : kBuffer;
+                      const std::int64_t step = !direct ? kBuffer : writer.streams() ? kStreamTile : n;
                       for (std::int64_t i = 0; i < n; i += step) {
                         const std::int64_t m = std::min(step, n - i);
                         const float* from_a = a + at[0] + i * sa;
                         const float* from_b = b + at[1] + i * sb;
-                        run(repeat_a ? from_a : as_run(from_a, sa, m, buffer_a),
-                            repeat_b ? from_b : as_run(from_b, sb, m, buffer_b), out,
-                            static_cast<std::size_t>(m));
+                        const float* const left = repeat_a ? from_a : as_run(from_a, sa, m, buffer_a);
+                        const float* const right = repeat_b ? from_b : as_run(from_b, sb, m, buffer_b);
+                        writer.write(out, m,
+                                     [&](float* to) { run(left, right, to, static_cast<std::size_t>(m)); });
                         out += m;
                       }
                     });

@@ -8,6 +8,7 @@
 #include "gpunn/core/detail/strided.h"
 #include "gpunn/core/exec.h"
 #include "gpunn/kernels/elementwise/functions_impl.h"
+#include "gpunn/kernels/elementwise/stream_cpu_impl.h"
 
 namespace gpunn {
 
@@ -33,6 +34,7 @@ template <class Function>
 void run_cpu(const MapProblem<Function>& p, const Exec& exec, MapRun run) {
   constexpr int K = kInputs<Function>;
   constexpr bool kFirstIsBool = MapGroup<Function>::kSelects;
+  constexpr bool kFloats = MapGroup<Function>::kResult == MapResult::same;
   const auto s = static_cast<float>(p.s), t = static_cast<float>(p.t);
   const auto y_size = static_cast<std::int64_t>(size_of(result_dtype<Function>(DType::f32)));
   bool dense = true;
@@ -41,14 +43,16 @@ void run_cpu(const MapProblem<Function>& p, const Exec& exec, MapRun run) {
     strides[k] = p.strides[k];
     dense = dense && strides[k][p.rank - 1] == 1;
   }
-  parallel_for(*exec.pool, numel_of(p), kGrain, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t elements = numel_of(p);
+  parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
     float buffers[K][kBuffer];
+    ResultWriter writer(kFloats ? elements : 0);
     char* out = static_cast<char*>(p.y) + begin * y_size;
     const std::int64_t* walked[K];
     std::copy(strides, strides + K, walked);
     gpunn::detail::walk<K>(
         p.rank, p.shape, walked, begin, end, [&](std::int64_t n, const std::int64_t(&at)[K]) {
-          const std::int64_t step = dense ? n : kBuffer;
+          const std::int64_t step = !dense ? kBuffer : writer.streams() ? kStreamTile : n;
           for (std::int64_t i = 0; i < n; i += step) {
             const std::int64_t m = std::min(step, n - i);
             const void* in[K];
@@ -57,7 +61,11 @@ void run_cpu(const MapProblem<Function>& p, const Exec& exec, MapRun run) {
               in[k] = kFirstIsBool && k == 0 ? gathered<bool>(p.in[k], first, stride, m, buffers[k])
                                              : gathered<float>(p.in[k], first, stride, m, buffers[k]);
             }
-            run(in, out, static_cast<std::size_t>(m), s, t);
+            if constexpr (kFloats)
+              writer.write(reinterpret_cast<float*>(out), m,
+                           [&](float* to) { run(in, to, static_cast<std::size_t>(m), s, t); });
+            else
+              run(in, out, static_cast<std::size_t>(m), s, t);
             out += m * y_size;
           }
         });

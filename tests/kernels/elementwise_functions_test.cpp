@@ -11,7 +11,9 @@
 #include "gpunn/core/error.h"
 #include "gpunn/kernels/elementwise/activations.h"
 #include "gpunn/kernels/elementwise/compare.h"
+#include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/elementwise/math_functions.h"
+#include "gpunn/kernels/elementwise/stream_cpu_impl.h"
 #include "hwy/targets.h"
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
@@ -135,6 +137,25 @@ TEST(ElementwiseFunctionsAccuracy, ValueDoesNotDependOnPosition) {
       EXPECT_EQ(part, std::vector<float>(whole.begin() + start, whole.end())) << start;
     }
   }
+}
+
+TEST(ElementwiseFunctions, StreamedResultsEqualThoseOfTheirRows) {
+  // Rows that start anywhere in a vector; parts of seven are too small to be streamed.
+  const Tensor x = randn({101, 1001}), y = randn({101, 1001}), row = randn({1001});
+  const auto expect_equal = [&](const char* what, auto f) {
+    elementwise::force_streaming(elementwise::kLeastStreamed);
+    const Tensor whole = f(x, y);
+    elementwise::force_streaming(0);
+    for (const std::int64_t first : {0, 50, 94})
+      EXPECT_EQ(f(x.narrow(0, first, 7), y.narrow(0, first, 7)).template to_vector<float>(),
+                whole.narrow(0, first, 7).to_vector<float>())
+          << what;
+  };
+  expect_equal("add", [](const Tensor& a, const Tensor& b) { return a + b; });
+  expect_equal("add row", [&](const Tensor& a, const Tensor&) { return a + row; });
+  expect_equal("relu", [](const Tensor& a, const Tensor&) { return relu(a); });
+  expect_equal("gelu", [](const Tensor& a, const Tensor&) { return gelu(a); });
+  expect_equal("maximum of a row", [&](const Tensor& a, const Tensor&) { return maximum(a, row); });
 }
 
 // ---- values as PyTorch has them, on every device

@@ -219,9 +219,10 @@ void Scheduler::forget(Storage& storage, MemoryResource& resource) noexcept {
   std::unique_ptr<AccessHistory> history(std::exchange(storage.history, nullptr));
   if (!history) return;
   try {
+    void* const block = storage.owner().data();
     const auto note = [&](const Access& a) {
       if (a.stream && a.stream->stream != storage.stream() && a.stream->completed < a.number)
-        resource.record_use(storage.data(), a.stream->stream);
+        resource.record_use(block, a.stream->stream);
     };
     note(history->writer);
     for (const Access& reader : history->readers) note(reader);

@@ -1,5 +1,8 @@
 #include "gpunn/core/storage.h"
 
+#include "gpunn/core/detail/bytes.h"
+#include "gpunn/core/detail/poison.h"
+#include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/scheduler.h"
@@ -9,6 +12,13 @@ namespace {
 
 MemoryResource& resource_of(DeviceContext& context, Storage::Place place) {
   return place == Storage::Place::device ? context.memory() : context.pinned();
+}
+
+// Between one slice and the next nothing may be touched, where the sanitizer can see it.
+std::pair<char*, std::size_t> gap_after(const Storage& slice) {
+  const bool visible = slice.context().is_cpu() || slice.context().api().info().emulated;
+  const std::size_t end = detail::round_up(slice.bytes(), Storage::kSliceAlignment);
+  return {static_cast<char*>(slice.data()) + slice.bytes(), visible ? end - slice.bytes() : 0};
 }
 
 }  // namespace
@@ -25,8 +35,24 @@ Ref<Storage> Storage::allocate(DeviceContext& context, std::size_t bytes, Place 
   }
 }
 
+Ref<Storage> Storage::slice(const Ref<Storage>& block, std::size_t offset, std::size_t bytes) {
+  const std::size_t whole = block->bytes_;
+  GPUNN_CHECK(offset <= whole && bytes <= whole && detail::round_up(bytes, kSliceAlignment) <= whole - offset,
+              "expected a slice with its padding within ", whole, " bytes, got ", bytes, " from ", offset);
+  auto* const s = new Storage(*block->context_, static_cast<char*>(block->data_) + offset, bytes,
+                              block->stream_, block->place_);
+  s->block_ = block;
+  const auto [gap, gap_bytes] = gap_after(*s);
+  detail::poison(gap, gap_bytes);
+  return Ref<Storage>::adopt(s);
+}
+
 void Storage::destroy() noexcept {
-  if (data_) {
+  if (block_) {
+    if (history) context_->scheduler().forget(*this, resource_of(*context_, place_));
+    const auto [gap, bytes] = gap_after(*this);
+    detail::unpoison(gap, bytes);
+  } else if (data_) {
     MemoryResource& resource = resource_of(*context_, place_);
     if (history) context_->scheduler().forget(*this, resource);
     resource.deallocate(data_, bytes_, stream_);

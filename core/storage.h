@@ -61,6 +61,11 @@ class GPUNN_API Storage {
 
   /// Fresh, uninitialised memory from the context's allocator. Throws OutOfMemory.
   static Ref<Storage> allocate(DeviceContext& context, std::size_t bytes, Place place = Place::device);
+  /// A part of `block`, padded to kSliceAlignment, with dependencies and versions of its own. Parts must not
+  /// overlap, and nobody may use the block itself. Its memory goes back when the last part dies, for use
+  /// after the work on all of them. Throws InvalidArgument for a range outside the block.
+  static Ref<Storage> slice(const Ref<Storage>& block, std::size_t offset, std::size_t bytes);
+  static constexpr std::size_t kSliceAlignment = 256;
 
   void* data() const noexcept { return data_; }
   std::size_t bytes() const noexcept { return bytes_; }
@@ -68,6 +73,8 @@ class GPUNN_API Storage {
   Place place() const noexcept { return place_; }
   /// The stream it was allocated on and is returned on.
   RawStream stream() const noexcept { return stream_; }
+  /// The storage whose memory this is a part of, or itself: what the allocator knows.
+  const Storage& owner() const noexcept { return block_ ? *block_ : *this; }
   /// Counts writes; a saved tensor whose storage moved on is an error in backward.
   std::uint32_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
   void bump_version() noexcept { version_.fetch_add(1, std::memory_order_relaxed); }
@@ -91,6 +98,7 @@ class GPUNN_API Storage {
   std::size_t bytes_;
   DeviceContext* context_;
   RawStream stream_;
+  Ref<Storage> block_;  // of a slice
   std::atomic<std::uint32_t> references_{1};
   std::atomic<std::uint32_t> version_{0};
   Place place_;

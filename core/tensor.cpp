@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/core/detail/make_impl.h"
 #include "gpunn/core/op.h"
 #include "gpunn/core/primitives_impl.h"
 

@@ -8,7 +8,7 @@ namespace gpunn {
 
 namespace {
 
-constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kSchedule = "schedule.";
 
 StateDict part_of(const std::vector<NamedTensor>& tensors, std::string_view prefix) {
   StateDict out;
@@ -34,15 +34,33 @@ std::int64_t number_of(const SafetensorsFile& file, std::string_view key) {
   return value;
 }
 
+StateDict state_of(const TrainSchedule& schedule) {
+  if (schedule.rate) return schedule.rate->state_dict();
+  return schedule.plateau ? schedule.plateau->state_dict() : StateDict();
+}
+
+// Throws InvalidArgument when the state is not of this schedule, which is then unchanged.
+void load_into(const TrainSchedule& schedule, const StateDict& state) {
+  if (schedule.rate)
+    schedule.rate->load_state_dict(state);
+  else if (schedule.plateau)
+    schedule.plateau->load_state_dict(state);
+  else
+    GPUNN_CHECK(state.empty(), "expected no schedule, the run of this checkpoint had one");
+}
+
 }  // namespace
 
 void save_checkpoint(const std::string& path, const std::string& run, Module& model,
-                     const Optimizer& optimizer, const TrainPosition& position) {
+                     const Optimizer& optimizer, const TrainPosition& position,
+                     const TrainSchedule& schedule) {
   std::vector<NamedTensor> tensors;
   for (const auto& [key, tensor] : model.state_dict())
     tensors.emplace_back(std::string(kModel) + key, tensor);
   for (const auto& [key, tensor] : optimizer.state_dict())
     tensors.emplace_back(std::string(kOptimizer) + key, tensor);
+  for (const auto& [key, tensor] : state_of(schedule))
+    tensors.emplace_back(std::string(kSchedule) + key, tensor);
   write_safetensors(path, tensors,
                     {{"run", run},
                      {"epoch", std::to_string(position.epoch)},
@@ -51,19 +69,22 @@ void save_checkpoint(const std::string& path, const std::string& run, Module& mo
 }
 
 TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model,
-                              Optimizer& optimizer) {
+                              Optimizer& optimizer, const TrainSchedule& schedule) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   const std::string saved = metadata_of(file, "run");
   if (saved != run)
     throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
   const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
   const std::vector<NamedTensor> tensors = load_safetensors(path);
-  // Each load changes nothing when it fails; the optimizer goes first and is put back if the model refuses.
-  const StateDict before = optimizer.state_dict();
+  // Each load changes nothing when it fails; optimizer and schedule are put back if one after them refuses.
+  // The schedule comes after the optimizer, whose rates it sets.
+  const StateDict before = optimizer.state_dict(), schedule_before = state_of(schedule);
   try {
     optimizer.load_state_dict(part_of(tensors, kOptimizer));
+    load_into(schedule, part_of(tensors, kSchedule));
     model.load_state_dict(part_of(tensors, kModel));
   } catch (const InvalidArgument& e) {
+    load_into(schedule, schedule_before);
     optimizer.load_state_dict(before);
     throw DataError(path + ": " + e.what());
   }

@@ -16,6 +16,7 @@ std::string record_line(const EpochRecord& r) {
     json.field("test_loss", r.test->loss);
     if (r.test->accuracy) json.field("test_accuracy", *r.test->accuracy);
   }
+  if (r.learning_rate) json.field("learning_rate", *r.learning_rate);
   json.field("seconds", r.seconds).end_object();
   return json.take();
 }
@@ -38,6 +39,7 @@ std::vector<EpochRecord> read_history(const std::string& path) {
       r.test->loss = number(*loss);
       if (const JsonValue* accuracy = line.find("test_accuracy")) r.test->accuracy = number(*accuracy);
     }
+    if (const JsonValue* rate = line.find("learning_rate")) r.learning_rate = number(*rate);
     // A stopped run wrote its last epoch as far as it went; the run that went on wrote it again.
     while (!records.empty() && records.back().epoch >= r.epoch) records.pop_back();
     records.push_back(r);

@@ -1,5 +1,6 @@
 #pragma once
-// The records of a run as lines of JSON: {"epoch","step","train_loss","test_loss","test_accuracy","seconds"}.
+// The records of a run as lines of JSON: {"epoch","step","train_loss","test_loss","test_accuracy",
+// "learning_rate","seconds"}.
 #include <string>
 #include <vector>
 

@@ -132,16 +132,21 @@ void check_gradient(const Tensor& param, const Tensor& grad, std::size_t number)
 
 }  // namespace
 
-void Optimizer::start_state(const OptimizerGroup& group, const Tensor& param, OptimizerState& state) {
-  const bool master = detail::has_master(group, param);
-  if (master) state.master = param.detach().to(DType::f32);
-  const TensorOptions like{.dtype = master ? DType::f32 : param.dtype(), .device = param.device()};
-  for (int j = 0; j < kMaxStates; ++j) {
-    if (!state_name(group.settings, j)) continue;
-    const bool written = group.settings.rule == UpdateRule::sgd;  // by the first step, unread
-    state.states[j] =
-        written ? empty(param.shape(), like) : full(param.shape(), group.initial_accumulator_value, like);
+/// Of those of `group`, whose first parameter is number `first`, that begin with this step.
+void Optimizer::allocate_new_states(const OptimizerGroup& group, std::size_t first) {
+  std::vector<detail::StatefulParameter> fresh;
+  for (const Tensor& param : group.params) {
+    OptimizerState& state = states_[first++];
+    if (!state.started && param.grad().defined()) fresh.push_back({&param, &state});
   }
+  if (!fresh.empty()) detail::allocate_states(group, fresh);
+}
+
+void Optimizer::start_state(const OptimizerGroup& group, const Tensor& param, OptimizerState& state) {
+  if (state.master.defined()) state.master.copy_(param.detach());
+  const bool written = group.settings.rule == UpdateRule::sgd;  // by the first step, unread
+  for (const Tensor& values : state.states)
+    if (values.defined() && !written) values.fill_(group.initial_accumulator_value);
   state.started = true;
 }
 
@@ -182,6 +187,7 @@ void Optimizer::advance() {
   std::size_t i = 0;
   for (const OptimizerGroup& group : groups_) {
     const std::size_t first_of_group = launch_count_;
+    allocate_new_states(group, i);
     for (const Tensor& param : group.params) {
       OptimizerState& state = states_[i++];
       Tensor grad = param.grad();

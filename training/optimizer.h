@@ -4,7 +4,9 @@
 //
 // Parameters come as one list, or as groups with settings of their own. Parameters without a gradient are
 // left alone, and their step count with them. A step is a few multi-tensor launches: one per group, dtype,
-// device and step count. Bitwise deterministic, also across state_dict() and load_state_dict().
+// device and step count. States and masters that begin together (at the first step: all) share one
+// allocation for each kind, dtype and device. Bitwise deterministic, also across state_dict() and
+// load_state_dict().
 //
 // A step has two halves. advance() is host work: it counts, computes what changes from step to step
 // (learning rate, bias corrections) and writes it to a small tensor beside the parameters. apply() launches
@@ -78,6 +80,7 @@ class GPUNN_API Optimizer {
   const detail::OptimizerGroup& group_at(std::size_t group) const;
   Launch& launch_for(const detail::OptimizerGroup& group, const detail::OptimizerState& state,
                      const Tensor& param, std::size_t first_of_group);
+  void allocate_new_states(const detail::OptimizerGroup& group, std::size_t first);
   void start_state(const detail::OptimizerGroup& group, const Tensor& param, detail::OptimizerState& state);
 
   const char* name_;

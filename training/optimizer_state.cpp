@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "gpunn/core/arena.h"
 #include "gpunn/core/autograd.h"
 #include "gpunn/training/detail/optimizer_group.h"
 #include "gpunn/training/detail/state_numbers.h"
@@ -49,21 +50,17 @@ double number_in(const NamedTensor& entry) {
   return value;
 }
 
-/// A copy of a loaded state, as the parameter needs it.
-Tensor state_like(const Tensor& param, DType dtype, const NamedTensor& entry) {
-  GPUNN_CHECK(entry.second.shape() == param.shape(), "optimizer state: ", entry.first, " expected ",
-              param.shape(), ", got ", entry.second.shape());
-  Tensor state = empty(param.shape(), {.dtype = dtype, .device = param.device()});
-  state.copy_(entry.second.to(dtype));
-  return state;
+/// Copies a loaded state.
+void load_tensor(const Tensor& state, const NamedTensor& entry) {
+  GPUNN_CHECK(entry.second.shape() == state.shape(), "optimizer state: ", entry.first, " expected ",
+              state.shape(), ", got ", entry.second.shape());
+  state.copy_(entry.second.to(state.dtype()));
 }
 
-/// Takes one entry of parameter `param` into `state`.
-void load_entry(const OptimizerGroup& group, const Tensor& param, std::string_view name,
-                const NamedTensor& entry, OptimizerState& state) {
+/// Takes one entry of a parameter into its state, whose tensors are there.
+void load_entry(const OptimizerGroup& group, std::string_view name, const NamedTensor& entry,
+                OptimizerState& state) {
   const UpdateRule rule = group.settings.rule;
-  const bool master = detail::has_master(group, param);
-  state.started = true;
   if (name == kStep && rule != UpdateRule::sgd) {
     const double value = number_in(entry);
     GPUNN_CHECK(value == std::floor(value) && value < 0x1p53, "optimizer state: ", entry.first,
@@ -75,15 +72,10 @@ void load_entry(const OptimizerGroup& group, const Tensor& param, std::string_vi
     state.mu_product = number_in(entry);
     return;
   }
-  if (name == kMaster && master) {
-    state.master = state_like(param, DType::f32, entry);
-    return;
-  }
+  if (name == kMaster && state.master.defined()) return load_tensor(state.master, entry);
   for (int j = 0; j < kMaxStates; ++j)
-    if (const char* own = state_name(group.settings, j); own && name == own) {
-      state.states[j] = state_like(param, master ? DType::f32 : param.dtype(), entry);
-      return;
-    }
+    if (const char* own = state_name(group.settings, j); own && name == own)
+      return load_tensor(state.states[j], entry);
   GPUNN_CHECK(false, "optimizer state: unexpected key ", entry.first);
 }
 
@@ -102,6 +94,38 @@ void check_complete(const OptimizerGroup& group, const Tensor& param, const Opti
 }
 
 }  // namespace
+
+void detail::allocate_states(const OptimizerGroup& group, std::span<const StatefulParameter> parameters) {
+  std::vector<OptimizerState> made(parameters.size());
+  std::vector<bool> done(parameters.size());
+  for (std::size_t first = 0; first < parameters.size(); ++first) {
+    if (done[first]) continue;
+    const Tensor& like = *parameters[first].param;
+    std::vector<std::size_t> alike;
+    std::vector<Shape> shapes;
+    for (std::size_t i = first; i < parameters.size(); ++i) {
+      const Tensor& param = *parameters[i].param;
+      if (param.dtype() != like.dtype() || &param.context() != &like.context()) continue;
+      done[i] = true;
+      alike.push_back(i);
+      shapes.push_back(param.shape());
+    }
+    const bool master = has_master(group, like);
+    const TensorOptions options{.dtype = master ? DType::f32 : like.dtype(), .device = like.device()};
+    const auto allocate = [&](auto&& tensor_of) {
+      std::vector<Tensor> arena = empty_arena(shapes, options);
+      for (std::size_t k = 0; k < alike.size(); ++k) tensor_of(made[alike[k]]) = std::move(arena[k]);
+    };
+    if (master) allocate([](OptimizerState& state) -> Tensor& { return state.master; });
+    for (int j = 0; j < kMaxStates; ++j)
+      if (state_name(group.settings, j))
+        allocate([j](OptimizerState& state) -> Tensor& { return state.states[j]; });
+  }
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    parameters[i].state->master = std::move(made[i].master);
+    for (int j = 0; j < kMaxStates; ++j) parameters[i].state->states[j] = std::move(made[i].states[j]);
+  }
+}
 
 StateDict Optimizer::state_dict() const {
   StateDict out;
@@ -135,14 +159,27 @@ void Optimizer::load_state_dict(const StateDict& entries) {
   for (const OptimizerGroup& group : groups_) group_of.insert(group_of.end(), group.params.size(), &group);
 
   std::set<std::string> keys;
+  std::vector<Key> parsed;
   for (const NamedTensor& entry : entries) {
     GPUNN_CHECK(entry.second.defined(), "optimizer state: undefined tensor for ", entry.first);
     GPUNN_CHECK(keys.insert(entry.first).second, "optimizer state: key ", entry.first, " twice");
-    const Key key(entry.first, parameters_.size(), groups_.size());
+    parsed.emplace_back(entry.first, parameters_.size(), groups_.size());
+    if (parsed.back().name != kRate) states[parsed.back().number].started = true;
+  }
+  std::size_t first = 0;
+  for (const OptimizerGroup& group : groups_) {
+    std::vector<detail::StatefulParameter> started;
+    for (std::size_t i = first; i < first + group.params.size(); ++i)
+      if (states[i].started) started.push_back({&parameters_[i], &states[i]});
+    if (!started.empty()) detail::allocate_states(group, started);
+    first += group.params.size();
+  }
+  for (std::size_t e = 0; e < entries.size(); ++e) {
+    const Key& key = parsed[e];
     if (key.name == kRate)
-      rates[key.number] = number_in(entry);
+      rates[key.number] = number_in(entries[e]);
     else
-      load_entry(*group_of[key.number], parameters_[key.number], key.name, entry, states[key.number]);
+      load_entry(*group_of[key.number], key.name, entries[e], states[key.number]);
   }
   for (std::size_t i = 0; i < states.size(); ++i)
     check_complete(*group_of[i], parameters_[i], states[i], keys, i);

@@ -9,11 +9,15 @@ namespace gpunn {
 
 void report_history(HtmlReport& report, const std::vector<EpochRecord>& history) {
   ChartSeries train{.name = "train", .y = {}}, test{.name = "test", .y = {}},
-      accuracy{.name = "test", .y = {}};
+      accuracy{.name = "test", .y = {}}, rate{.name = "learning rate", .y = {}};
   for (const EpochRecord& r : history) {
     const auto epoch = static_cast<double>(r.epoch);
     train.x.push_back(epoch);
     train.y.push_back(r.train_loss);
+    if (r.learning_rate) {
+      rate.x.push_back(epoch);
+      rate.y.push_back(*r.learning_rate);
+    }
     if (!r.test) continue;
     test.x.push_back(epoch);
     test.y.push_back(r.test->loss);
@@ -32,6 +36,9 @@ void report_history(HtmlReport& report, const std::vector<EpochRecord>& history)
                        .y_label = "% of the test rows",
                        .series = {accuracy},
                        .width = kHalfWidth});
+  if (!rate.y.empty())
+    report.line_chart(
+        {.title = "Learning rate", .x_label = "epoch", .y_label = "at its last step", .series = {rate}});
 }
 
 void report_settings(HtmlReport& report, Settings& settings) {

@@ -10,7 +10,7 @@
 
 namespace gpunn {
 
-/// Curves of the losses and, where there is one, the test accuracy.
+/// Curves of the losses and, where there are any, of the test accuracy and the learning rate.
 GPUNN_API void report_history(HtmlReport& report, const std::vector<EpochRecord>& history);
 /// Every setting with its value.
 GPUNN_API void report_settings(HtmlReport& report, Settings& settings);

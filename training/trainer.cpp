@@ -34,6 +34,27 @@ class StepClock {
   double measured_ = 0;
 };
 
+// The schedule of a run, moved to where the run is.
+class ScheduleWalk {
+ public:
+  explicit ScheduleWalk(const TrainSchedule& schedule) : schedule_(schedule) {}
+  void before_step(const TrainPosition& at) {
+    if (!schedule_.rate) return;
+    const bool due = schedule_.unit == ScheduleUnit::step ? at.steps > 0 : at.step == 0 && at.epoch > 0;
+    if (due) schedule_.rate->step();
+  }
+  std::optional<double> learning_rate() const {
+    if (schedule_.empty()) return std::nullopt;
+    return schedule_.rate ? schedule_.rate->get_last_lr()[0] : schedule_.plateau->get_last_lr()[0];
+  }
+  void evaluated(double loss) {
+    if (schedule_.plateau) schedule_.plateau->step(loss);
+  }
+
+ private:
+  const TrainSchedule& schedule_;
+};
+
 }  // namespace
 
 TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer) {
@@ -48,10 +69,14 @@ TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer) {
 
 TrainResult train(const TrainStep& step, const DataLoader& train, const std::function<Evaluation()>& test,
                   const TrainerOptions& options) {
+  GPUNN_CHECK(!options.schedule.rate || !options.schedule.plateau, "train: expected one schedule, got two");
+  GPUNN_CHECK(!options.schedule.plateau || (test && options.evaluate_every > 0),
+              "train: expected evaluations, whose loss the plateau schedule follows");
   TrainResult result;
   const Clock::time_point start = Clock::now();
   StepClock clock;
   MeanLoss loss;
+  ScheduleWalk schedule(options.schedule);
   const std::int64_t steps_per_epoch = train.size();
   TrainPosition& at = result.position;
   at = options.start;
@@ -66,6 +91,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     while (!result.stopped && !out_of_steps()) {
       const std::optional<Batch> batch = epoch.next();
       if (!batch) break;
+      schedule.before_step(at);
       loss.add(step(*batch), batch->size());
       ++at.step;
       ++at.steps;
@@ -82,9 +108,13 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     if (at.step >= steps_per_epoch) at = {at.epoch + 1, 0, at.steps};
 
     const bool last = at.epoch == options.epochs || result.stopped || out_of_steps();
-    EpochRecord record{number, at.steps, result.train_loss, {}, 0, at};
-    if (test && options.evaluate_every > 0 && (last || number % options.evaluate_every == 0))
+    EpochRecord record{number, at.steps, result.train_loss, {}, 0, at, schedule.learning_rate()};
+    const bool due = options.evaluate_every > 0 && number % options.evaluate_every == 0;
+    if (test && options.evaluate_every > 0 && (last || due)) {
       record.test = result.test = test();
+      // A run that was never stopped here would not have evaluated in the middle of an epoch.
+      if (due && at.epoch == number) schedule.evaluated(record.test->loss);
+    }
     if (number == 1 || last || number % options.record_every == 0) {
       record.seconds = seconds_since(start);
       result.history.push_back(record);

@@ -2,6 +2,7 @@
 // Trainer: epochs of steps, evaluation after each, what it says about them, and a clean stop.
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "gpunn/training/metrics.h"
 #include "gpunn/training/optimizer.h"
 #include "gpunn/training/progress.h"
+#include "gpunn/training/schedule.h"
 
 namespace gpunn {
 
@@ -28,6 +30,20 @@ struct TrainPosition {
   std::int64_t steps = 0;  // in all
 };
 
+enum class ScheduleUnit : std::uint8_t { epoch, step };
+
+/// What moves the learning rate of a run: one of the two, or nothing.
+struct TrainSchedule {
+  /// Moved on before every step (or epoch) of the run but its very first, so that it stands where the last
+  /// update was made when a checkpoint is written.
+  std::shared_ptr<LRScheduler> rate{};
+  ScheduleUnit unit = ScheduleUnit::epoch;
+  /// Told the test loss after each evaluation that `evaluate_every` asks for; not those of broken epochs.
+  std::shared_ptr<ReduceLROnPlateau> plateau{};
+
+  bool empty() const noexcept { return !rate && !plateau; }
+};
+
 struct EpochRecord {
   std::int64_t epoch = 0;  // from 1
   std::int64_t steps = 0;  // in all, so far
@@ -35,6 +51,7 @@ struct EpochRecord {
   std::optional<Evaluation> test{};
   double seconds = 0;  // since the start
   TrainPosition position{};
+  std::optional<double> learning_rate{};  // of the first group in the last step, when there is a schedule
 };
 
 struct TrainerOptions {
@@ -46,6 +63,7 @@ struct TrainerOptions {
   std::function<bool()> stop{};     // asked after every step; true ends the run there
   std::function<void(const EpochRecord&)> on_epoch{};  // for each record
   Progress* progress = nullptr;
+  TrainSchedule schedule{};
 };
 
 struct TrainResult {
@@ -61,7 +79,8 @@ struct TrainResult {
 };
 
 /// Runs `step` over `train`. After each epoch `test`, if given, is called for the evaluation. With one seed
-/// the result depends on neither the number of threads nor of loader workers. Exceptions pass through.
+/// the result depends on neither the number of threads nor of loader workers. Exceptions pass through. Throws
+/// InvalidArgument for two schedules, or a plateau without evaluations.
 GPUNN_API TrainResult train(const TrainStep& step, const DataLoader& train,
                             const std::function<Evaluation()>& test, const TrainerOptions& options);
 

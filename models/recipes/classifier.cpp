@@ -4,6 +4,7 @@
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/classifier.h"
 #include "gpunn/models/recipes/detail/report.h"
+#include "gpunn/models/recipes/detail/schedule.h"
 #include "gpunn/training/checkpoint.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/data_paths.h"
@@ -45,6 +46,8 @@ std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
     n += std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n),
                        "  test loss %.4f  test accuracy %.2f %%", r.test->loss,
                        100 * r.test->accuracy.value_or(0));
+  if (r.learning_rate)
+    n += std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  lr %.4g", *r.learning_rate);
   std::snprintf(text + n, sizeof text - static_cast<std::size_t>(n), "  %.1f s", r.seconds);
   return text;
 }
@@ -63,12 +66,16 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                                                  .device = context.device()});
   const DataLoader test_loader(run.data.test, {.batch_size = kTestBatch, .device = context.device()});
 
+  const TrainSchedule schedule =
+      make_schedule(s.schedule, optimizer, {s.epochs, train_loader.size(), s.steps});
+
   // Files are read before the run folder is made: what is wrong with them leaves no trace on the disk.
   const bool resume = context.hooks().resume;
   if (!s.weights.empty() && !resume) load_weights(s.weights, run.model);
   const std::string run_name = context.recipe() + ", seed " + std::to_string(s.seed);
   TrainPosition start;
-  if (resume) start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer);
+  if (resume)
+    start = load_checkpoint(s.run_dir + "/" + kCheckpoint, run_name, run.model, optimizer, schedule);
   RunFolder& folder = context.folder();
   if (context.hooks().verbose) context.say(summary(run.model));
 
@@ -78,10 +85,11 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
                          .evaluate_every = run.evaluate_every,
                          .record_every = run.evaluate_every,
                          .stop = context.hooks().stop,
-                         .progress = context.hooks().progress};
+                         .progress = context.hooks().progress,
+                         .schedule = schedule};
   options.on_epoch = [&](const EpochRecord& record) {
     folder.append_metrics(record_line(record));
-    save_checkpoint(folder.file(kCheckpoint), run_name, run.model, optimizer, record.position);
+    save_checkpoint(folder.file(kCheckpoint), run_name, run.model, optimizer, record.position, schedule);
     context.say(epoch_line(record, s.epochs));
   };
   const TrainResult trained = train(

@@ -32,6 +32,7 @@ std::vector<Field> SgdSettings::fields() {
               .help = "safetensors file with the weights to start from",
               .metavar = "FILE"}})
     all.push_back(std::move(field));
+  for (Field& field : schedule.fields()) all.push_back(std::move(field));
   return all;
 }
 

@@ -34,6 +34,18 @@ struct GPUNN_API RunSettings : Settings {
   std::vector<Field> fields() override;
 };
 
+/// How the learning rate moves during a run. Recipes turn it into a schedule with detail::make_schedule().
+struct GPUNN_API ScheduleSettings {
+  std::string schedule = "none";
+  std::int64_t warmup_steps = 0;
+  std::int64_t epochs = 10;
+  std::string milestones{};
+  double factor = 0.1;
+  double min_lr = 0;
+  double power = 1;
+  std::vector<Field> fields();
+};
+
 /// Settings of recipes trained with SGD on batches.
 struct GPUNN_API SgdSettings : RunSettings {
   double lr = 0.01;
@@ -42,6 +54,7 @@ struct GPUNN_API SgdSettings : RunSettings {
   std::int64_t batch_size = 64;
   std::int64_t workers = 0;
   std::string weights;
+  ScheduleSettings schedule;
   std::vector<Field> fields() override;
 };
 

@@ -205,6 +205,34 @@ TEST_P(OptimizerDevice, MixedDtypesInOneGroup) {
   EXPECT_EQ(b.to_vector<float>(), std::vector<float>(2, 0.5f));
 }
 
+TEST_P(OptimizerDevice, StatesLieSideBySide) {
+  const TensorOptions half{.dtype = DType::f16, .device = device(), .requires_grad = true};
+  std::vector<Tensor> params;
+  for (const std::int64_t n : {70, 3, 129}) params.push_back(zeros({n}, half));
+  Adam optimizer(params, {.master_weights = true});
+  for (const Tensor& p : params) p.set_grad(ones(p.shape(), {.dtype = DType::f16, .device = device()}));
+  params[1].zero_grad();  // begins later
+  optimizer.step();
+  params[1].set_grad(ones({3}, {.dtype = DType::f16, .device = device()}));
+  optimizer.step();
+  const auto check = [](const StateDict& dict) {
+    std::map<std::string, const char*> at;
+    for (const auto& [name, tensor] : dict) at[name] = static_cast<const char*>(tensor.data());
+    for (const std::string kind : {"exp_avg.", "exp_avg_sq.", "master_param."}) {
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at.at(kind + "0")) % 256, 0u) << kind;
+      EXPECT_NE(at.at(kind + "1"), nullptr) << kind;
+    }
+    return at;
+  };
+  auto at = check(optimizer.state_dict());
+  EXPECT_EQ(at["exp_avg.2"] - at["exp_avg.0"], 512);
+  Adam loaded(params, {.master_weights = true});
+  loaded.load_state_dict(optimizer.state_dict());
+  at = check(loaded.state_dict());
+  EXPECT_EQ(at["exp_avg_sq.1"] - at["exp_avg_sq.0"], 512);
+  EXPECT_EQ(at["master_param.2"] - at["master_param.1"], 256);
+}
+
 TEST_P(OptimizerDevice, AdvanceAndApplyAreAStep) {
   const Problem one(device(), DType::f32), two(device(), DType::f32);
   NAdam whole(one.params), halves(two.params);

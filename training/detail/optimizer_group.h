@@ -2,6 +2,7 @@
 // What an Optimizer keeps per group and per parameter.
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "gpunn/core/tensor.h"
@@ -28,6 +29,16 @@ struct OptimizerState {
   Tensor states[kMaxStates];
   Tensor master;
 };
+
+/// A parameter with its state.
+struct StatefulParameter {
+  const Tensor* param;
+  OptimizerState* state;
+};
+
+/// Makes the state tensors and masters of `parameters`, all of `group`, without values: one arena for each
+/// kind of state, dtype and device. Nothing is changed when memory runs out.
+void allocate_states(const OptimizerGroup& group, std::span<const StatefulParameter> parameters);
 
 /// Has the parameter a master copy?
 inline bool has_master(const OptimizerGroup& group, const Tensor& param) {

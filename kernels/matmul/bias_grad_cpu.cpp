@@ -13,7 +13,7 @@
 #include "hwy/highway.h"
 
 #include "gpunn/kernels/common/simd_rows-inl.h"
-#include "gpunn/kernels/matmul/simd_gelu-inl.h"
+#include "gpunn/kernels/elementwise/simd_activations-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gpunn {
@@ -22,16 +22,23 @@ namespace HWY_NAMESPACE {
 // What the slope is computed from, and how: y, or the preactivation.
 enum class Slope : std::uint8_t { one, relu, sigmoid, tanh, sigmoid_of_pre, tanh_of_pre, gelu, gelu_tanh };
 
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V SigmoidSlope(D d, V z) {
+  V slope = z;
+  SigmoidAndSlope(d, z, slope);
+  return slope;
+}
+
 template <Slope kSlope, class D, class V = hn::Vec<D>>
 HWY_INLINE V Through(D d, V dy, V y) {
   if constexpr (kSlope == Slope::relu) return hn::IfThenElseZero(hn::Gt(y, hn::Zero(d)), dy);
   if constexpr (kSlope == Slope::sigmoid) return hn::Mul(dy, hn::Mul(y, hn::Sub(hn::Set(d, 1.0f), y)));
   if constexpr (kSlope == Slope::tanh) return hn::Mul(dy, hn::NegMulAdd(y, y, hn::Set(d, 1.0f)));
-  if constexpr (kSlope == Slope::sigmoid_of_pre) return hn::Mul(dy, LogisticSlope(d, y));
+  if constexpr (kSlope == Slope::sigmoid_of_pre) return hn::Mul(dy, SigmoidSlope(d, y));
   if constexpr (kSlope == Slope::tanh_of_pre)
-    return hn::Mul(dy, hn::Mul(hn::Set(d, 4.0f), LogisticSlope(d, hn::Add(y, y))));
-  if constexpr (kSlope == Slope::gelu) return hn::Mul(dy, GeluSlope(d, y));
-  if constexpr (kSlope == Slope::gelu_tanh) return hn::Mul(dy, GeluTanhSlope(d, y));
+    return hn::Mul(dy, hn::Mul(hn::Set(d, 4.0f), SigmoidSlope(d, hn::Add(y, y))));
+  if constexpr (kSlope == Slope::gelu) return GeluGrad(d, dy, y);
+  if constexpr (kSlope == Slope::gelu_tanh) return GeluTanhGrad(d, dy, y);
   return dy;
 }
 

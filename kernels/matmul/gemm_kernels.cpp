@@ -19,7 +19,7 @@
 #include <cstring>
 #include <limits>
 
-#include "gpunn/kernels/matmul/simd_gelu-inl.h"
+#include "gpunn/kernels/elementwise/simd_activations-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();

@@ -45,9 +45,10 @@ HWY_INLINE V Gelu(D d, V z) {
 }
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V GeluSlope(D d, V z) {
-  V density = z;
-  const V cdf = NormalCdf(d, z, density);
-  return hn::MulAdd(hn::Mul(z, hn::Set(d, static_cast<float>(elementwise::kNormalDensity))), density, cdf);
+  V gauss = z;  // times 2^64
+  const V cdf = NormalCdf(d, z, gauss);
+  const V unit = hn::Set(d, static_cast<float>(elementwise::kNormalDensity * 0x1p-64));
+  return hn::MulAdd(z, hn::Mul(gauss, unit), cdf);
 }
 
 template <class D, class V = hn::Vec<D>>

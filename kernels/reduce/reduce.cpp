@@ -2,9 +2,11 @@
 #include "gpunn/kernels/reduce/reduce.h"
 
 #include <limits>
+#include <string>
 
 #include "gpunn/core/detail/strided.h"
 #include "gpunn/core/op.h"
+#include "gpunn/core/tuning.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/reduce/reduce_axes_impl.h"
 
@@ -82,6 +84,20 @@ double of_nothing(ReduceFunction function, double parameter, const Shape& shape)
   }
 }
 
+void describe_side(const char* side, const ReduceDims& d, TuningKey& key) {
+  for (int i = 0; i < d.rank; ++i) {
+    const std::string axis = side + std::to_string(i);
+    key.add(axis, d.shape[i]).add(axis + "_stride", d.strides[i]);
+  }
+}
+
+void describe(const ReduceProblem& p, TuningKey& key) {
+  describe_side("kept", p.kept, key);
+  describe_side("reduced", p.reduced, key);
+  if (p.function == ReduceFunction::norm) key.add("term", static_cast<int>(norm_term(p.parameter)));
+  key.add_alignment({p.x, p.y, p.indices});
+}
+
 }  // namespace
 
 MaxResult reduce(ReduceFunction function, const Tensor& x, const ReduceAxes& axes, bool keepdim,
@@ -105,11 +121,11 @@ MaxResult reduce(ReduceFunction function, const Tensor& x, const ReduceAxes& axe
   p.indices = out.indices.defined() ? static_cast<std::int64_t*>(out.indices.data()) : nullptr;
   p.kept = reduce_side(x, axes, false, false);
   p.reduced = reduce_side(x, axes, true, !gives_indices(function));
-  const auto& list = kReduce[static_cast<int>(function)];
+  const Tuned tuned(kReduce[static_cast<int>(function)], p, x.context(), describe);
   if (out.values.defined())
-    execute(list, p, {&x}, {&out.values, &out.indices});
+    execute(tuned.list(), p, {&x}, {&out.values, &out.indices});
   else
-    execute(list, p, {&x}, {&out.indices});
+    execute(tuned.list(), p, {&x}, {&out.indices});
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include "gpunn/kernels/scan/scan.h"
 
 #include "gpunn/core/op.h"
+#include "gpunn/core/tuning.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 
 namespace gpunn {
@@ -96,6 +97,11 @@ int dimension(const Tensor& x, int dim) {
   return x.dim() == 0 && (dim == 0 || dim == -1) ? 0 : normalize_dim(dim, x.dim());
 }
 
+void describe(const ScanProblem& p, TuningKey& key) {
+  key.add("outer", p.outer).add("length", p.length).add("inner", p.inner).add("reverse", p.reverse);
+  key.add_alignment({p.x, p.y});
+}
+
 /// The op without gradients, of a contiguous tensor.
 Tensor scan(ScanFunction function, const Tensor& x, int dim, bool reverse) {
   ScanProblem p;
@@ -107,7 +113,7 @@ Tensor scan(ScanFunction function, const Tensor& x, int dim, bool reverse) {
   p.x = x.data();
   p.y = y.data();
   cut_at(p, x, dim);
-  execute(kScan[static_cast<int>(function)], p, {&x}, {&y});
+  execute(Tuned(kScan[static_cast<int>(function)], p, y.context(), describe).list(), p, {&x}, {&y});
   return y;
 }
 

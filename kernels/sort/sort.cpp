@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "gpunn/core/op.h"
+#include "gpunn/core/tuning.h"
 #include "gpunn/kernels/sort/sort_impl.h"
 
 namespace gpunn {
@@ -98,6 +99,11 @@ constexpr Implementation<PickProblem> kPickEntries[] = {
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, pick_ref},
 };
 
+void describe(const SortProblem& p, TuningKey& key) {
+  key.add("outer", p.outer).add("length", p.length).add("inner", p.inner).add("keep", p.keep);
+  key.add("descending", p.descending).add_alignment({p.x, p.y, p.indices});
+}
+
 /// A shape around the dimension that is sorted; a scalar is a row of one.
 struct Cut {
   int dim = 0;
@@ -156,7 +162,7 @@ SortResult ordered(const char* name, const Tensor& strided, const Cut& cut, std:
     p.y = out.values.data();
     p.indices = static_cast<std::int64_t*>(out.indices.data());
     p.outer = cut.outer, p.length = cut.length, p.inner = cut.inner, p.keep = keep;
-    execute(kSort, p, {&x}, {&out.values, &out.indices});
+    execute(Tuned(kSort, p, x.context(), describe).list(), p, {&x}, {&out.values, &out.indices});
   }
   if (autograd::wanted(x))
     autograd::record(out.values, name, {&x},

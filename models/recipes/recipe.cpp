@@ -2,6 +2,7 @@
 
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/tuning.h"
 #include "gpunn/io/json_writer.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 
@@ -42,7 +43,9 @@ RunFolder& RecipeContext::folder() {
     folder_ = std::make_unique<RunFolder>(settings_.run_dir, hooks_.resume);
     // What `gpunn train --config` and --resume read back.
     JsonWriter json(2);
-    json.begin_object().field("recipe", recipe_).field("device", to_string(device_)).key("settings");
+    json.begin_object().field("recipe", recipe_).field("device", to_string(device_));
+    if (const std::string digest = tuning_digest(); !digest.empty()) json.field("autotune", digest);
+    json.key("settings");
     write_settings(json, settings_);
     json.end_object();
     folder_->write_config(json.take() + "\n");

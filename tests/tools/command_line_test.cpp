@@ -46,7 +46,9 @@ TEST(CommandLineTest, HelpLeadsWithExamples) {
                                              {"data", "--help"},
                                              {"info", "--help"},
                                              {"parity", "--help"},
-                                             {"bench", "--help"}}) {
+                                             {"bench", "--help"},
+                                             {"autotune", "--help"},
+                                             {"autotune", "xor", "--help"}}) {
     const Outcome o = run(arguments);
     EXPECT_EQ(o.code, 0) << arguments[0];
     EXPECT_EQ(o.err, "") << arguments[0];

@@ -1,11 +1,13 @@
 #include "arguments.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <deque>
 
 #include <CLI/CLI.hpp>
 
 #include "gpunn/core/error.h"
+#include "gpunn/io/json_writer.h"
 
 namespace gpunn::tool {
 
@@ -39,6 +41,15 @@ std::string table(const std::vector<HelpRow>& rows) {
 }
 
 }  // namespace
+
+double parse_number(const char* flag, const std::string& text, double least, double most) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  if (text.empty() || *end != '\0' || !(value >= least && value <= most))
+    throw UsageError(std::string(flag) + ": expected a number from " + json_number(least) + " to " +
+                     json_number(most) + ", got '" + text + "'");
+  return value;
+}
 
 struct Arguments::State {
   CLI::App app;

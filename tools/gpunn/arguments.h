@@ -11,6 +11,9 @@
 
 namespace gpunn::tool {
 
+/// The value of an option that is a number. Throws UsageError unless it lies in [least, most].
+double parse_number(const char* flag, const std::string& text, double least, double most);
+
 class Arguments {
  public:
   /// `usage` is what follows "gpunn ", as "train NAME [options]".

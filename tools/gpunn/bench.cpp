@@ -1,6 +1,5 @@
 // gpunn bench: the op benchmarks, on this machine.
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "arguments.h"
@@ -11,15 +10,6 @@
 namespace gpunn::tool {
 
 namespace {
-
-double number(const char* flag, const std::string& text, double least, double most) {
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value >= least && value <= most))
-    throw UsageError(std::string(flag) + ": expected a number from " + json_number(least) + " to " +
-                     json_number(most) + ", got '" + text + "'");
-  return value;
-}
 
 std::vector<std::string> ops_with_rows(DeviceContext& context) {
   bench::Bench names(context, {.names_only = true});
@@ -68,8 +58,8 @@ int run_bench(Words words) {
   arguments.common(common);
   if (!arguments.parse(words)) return kOk;
 
-  options.seconds_per_row = number("--seconds", seconds, 0.001, 60);
-  Runtime::current().set_threads(static_cast<int>(number("--threads", threads, 1, 1024)));
+  options.seconds_per_row = parse_number("--seconds", seconds, 0.001, 60);
+  Runtime::current().set_threads(static_cast<int>(parse_number("--threads", threads, 1, 1024)));
   DeviceContext& context = open_device(device_text).context();
   const std::vector<std::string> known = ops_with_rows(context);
   check_op(options.op, known);

@@ -44,6 +44,7 @@ int run_data(Words arguments);
 int run_info(Words arguments);
 int run_parity(Words arguments);
 int run_bench(Words arguments);
+int run_autotune(Words arguments);
 
 /// Options that every command takes.
 struct Common {

@@ -2,7 +2,9 @@
 #include <dlfcn.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include <hwy/highway.h>
@@ -13,6 +15,8 @@
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/io/json_writer.h"
+#include "gpunn/io/sha256.h"
+#include "gpunn/training/tuning_file.h"
 
 namespace gpunn::tool {
 
@@ -75,6 +79,30 @@ std::vector<Library> libraries() {
   return out;
 }
 
+/// What GPUNN_AUTOTUNE names: the device it serves, or why it serves none.
+struct TuningLine {
+  std::string path, device, digest, problem;
+  std::size_t problems = 0;
+};
+
+std::optional<TuningLine> tuning() {
+  const char* path = std::getenv("GPUNN_AUTOTUNE");
+  if (!path || !*path) return std::nullopt;
+  TuningLine line{.path = path, .device = {}, .digest = {}, .problem = {}};
+  for (const DeviceLine& d : devices()) {
+    if (!d.problem.empty()) continue;
+    try {
+      const Device device = Device::parse(d.name);
+      line.problems = read_tuning(path, device, Runtime::current().pool().threads()).size();
+      line.device = d.name, line.digest = sha256_of_file(path);
+      return line;
+    } catch (const DataError& e) {
+      if (line.problem.empty()) line.problem = e.what();
+    }
+  }
+  return line;
+}
+
 void print_json() {
   const BuildInfo& b = build_info();
   const RuntimeOptions& options = Runtime::current().options();
@@ -103,7 +131,18 @@ void print_json() {
   json.end_array().key("libraries").begin_array();
   for (const Library& l : libraries())
     json.begin_object().field("name", l.name).field("role", l.role).field("found", l.found).end_object();
-  json.end_array().end_object();
+  json.end_array().key("autotune");
+  if (const std::optional<TuningLine> t = tuning())
+    json.begin_object()
+        .field("file", t->path)
+        .field("device", t->device)
+        .field("problems", t->problems)
+        .field("sha256", t->digest)
+        .field("problem", t->device.empty() ? t->problem : "")
+        .end_object();
+  else
+    json.value(nullptr);
+  json.end_object();
   print_line(json.take());
 }
 
@@ -128,6 +167,11 @@ void print_text() {
   }
   for (const Library& l : libraries())
     print_line(l.name + ": " + (l.found.empty() ? "not found" : l.found) + " (" + l.role + ")");
+  if (const std::optional<TuningLine> t = tuning())
+    print_line("autotune: " + (t->device.empty()
+                                   ? "cannot be used: " + t->problem
+                                   : t->path + " is active for " + t->device + ", " +
+                                         std::to_string(t->problems) + " problems, sha256 " + t->digest));
 }
 
 }  // namespace

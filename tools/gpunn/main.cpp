@@ -24,6 +24,7 @@ constexpr Command kCommands[] = {
     {"info", "version, build, devices and libraries", run_info},
     {"parity", "compare every op on a device with its reference", run_parity},
     {"bench", "time every implementation of an op beside this machine's ceilings", run_bench},
+    {"autotune", "store which implementations are fastest for a recipe here", run_autotune},
 };
 
 std::string overview() {

@@ -2,13 +2,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 #include "arguments.h"
+#include "gpunn/core/runtime.h"
+#include "gpunn/core/tuning.h"
 #include "gpunn/io/json_value.h"
 #include "gpunn/io/json_writer.h"
 #include "gpunn/models/recipes/recipe.h"
 #include "gpunn/training/interrupt.h"
 #include "gpunn/training/progress.h"
+#include "gpunn/training/tuning_file.h"
 
 namespace gpunn::tool {
 
@@ -64,8 +68,26 @@ void read_config(RunSettings& settings, const std::string& path) {
   if (of_run) settings.run_dir.clear();
 }
 
-int train(const Recipe& recipe, RunSettings& settings, bool resume, const Common& common) {
+// A resumed run gives the bits of one that was never stopped only in the same order of implementations.
+void check_same_tuning(const std::string& path) {
+  const JsonValue config = JsonValue::read(path);
+  const JsonValue* digest = config.find("autotune");
+  const std::string before = digest ? digest->as_string() : "", now = tuning_digest();
+  if (before == now) return;
+  const auto said = [](const std::string& d) { return d.empty() ? std::string("none") : d; };
+  throw DataError(path + " names the autotune file " + said(before) + ", this run has " + said(now) +
+                  ": give --autotune as it was");
+}
+
+int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::string& autotune,
+          const Common& common) {
   const Device device = open_device(settings.device);
+  if (!autotune.empty()) {
+    const bool given = settings.threads > 0;
+    use_tuning(autotune, device,
+               given ? static_cast<int>(settings.threads) : Runtime::current().pool().threads());
+  }
+  if (resume) check_same_tuning(settings.run_dir + "/config.json");
   ProgressOptions options = ProgressOptions::detect(stderr);
   options.quiet = common.quiet;
   options.color = common.colored();
@@ -107,7 +129,7 @@ int run_train(Words words) {
   const std::string name = recipe ? recipe->name : "NAME";
   const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
   Common common;
-  std::string wanted, config;
+  std::string wanted, config, autotune;
   bool print_config = false, resume = false;
   Arguments arguments("train " + name + " [options]",
                       recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary +
@@ -120,6 +142,8 @@ int run_train(Words words) {
   arguments.option("--config", config, "FILE",
                    "settings from a JSON file, such as a run's config.json; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
+  arguments.option("--autotune", autotune, "FILE",
+                   "order of implementations from `gpunn autotune` [GPUNN_AUTOTUNE]");
   if (recipe && recipe->resumes)
     arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
   arguments.settings(*settings, "Settings");
@@ -154,7 +178,8 @@ int run_train(Words words) {
     print_line(json.take());
     return kOk;
   }
-  return train(*recipe, *settings, resume, common);
+  if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); autotune.empty() && variable) autotune = variable;
+  return train(*recipe, *settings, resume, autotune, common);
 }
 
 }  // namespace gpunn::tool

@@ -21,6 +21,7 @@ import argparse
 import collections
 import contextlib
 import gc
+import importlib
 import json
 import math
 import os
@@ -283,10 +284,11 @@ def seconds_of(row, build, seconds_per_row):
     torch = row.torch
     torch.backends.cuda.matmul.allow_tf32 = "tf32" in row.case
     if row.mode == "compile":
-        torch._dynamo.reset()
+        importlib.import_module("torch._dynamo").reset()
         # Backward passes are run again and again: their buffers may not be given away.
-        if hasattr(torch._functorch.config, "donated_buffer"):
-            torch._functorch.config.donated_buffer = False
+        config = importlib.import_module("torch._functorch.config")
+        if hasattr(config, "donated_buffer"):
+            config.donated_buffer = False
     with torch.no_grad():
         calls = prepared_copies(row, build)
         if isinstance(calls, str):

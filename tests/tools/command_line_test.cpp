@@ -208,9 +208,8 @@ TEST(CommandLineTest, BenchListsTheRowsOfAnOp) {
       JsonValue::parse(run({"bench", "softmax", "--list", "--row", "R1", "--json"}).out, "stdout");
   for (const JsonValue& row : json.as_array()) EXPECT_EQ(row.at("case").as_string(), "R1 16384x768");
   EXPECT_EQ(json.as_array().size(), 2u);
-  const std::string all = run({"bench", "softmax", "--list", "--json"}).out;
-  for (const JsonValue& row : JsonValue::parse(all, "stdout").as_array())
-    ++(row.at("runs_on").as_string() == "GPU only" ? gpu : cpu);
+  const JsonValue all = JsonValue::parse(run({"bench", "softmax", "--list", "--json"}).out, "stdout");
+  for (const JsonValue& row : all.as_array()) ++(row.at("runs_on").as_string() == "GPU only" ? gpu : cpu);
   EXPECT_GT(cpu, 0);
   EXPECT_EQ(gpu, 20);
 }

@@ -1,4 +1,5 @@
-// Cost of one eager op on 16 elements on the CPU: what the library adds to a trivial amount of arithmetic.
+// Cost of one eager op on 16 elements on the CPU: what the library adds to a trivial amount of arithmetic;
+// and of one op in a chain of 20 over 1024 elements (row M12 of the op benchmarks' tables).
 //
 //   eager_bench [--json]            nanoseconds per op, medians of 31 rounds
 //   eager_bench --op NAME --count N runs one row N times (NAME+grad: with autograd), for callgrind:
@@ -23,7 +24,14 @@ struct Row {
   const char* name;
   bool autograd;
   std::function<void()> op;
+  int elements = 16, ops = 1;  // of a call
 };
+
+/// Twenty ops, each on what the one before returned; values stay near 1.
+void chain_of_20(const Tensor& x, const Tensor& b) {
+  Tensor y = x;
+  for (int i = 0; i < 10; ++i) y = gpunn::add(gpunn::mul(y, 0.5), b);
+}
 
 /// A symbol of its own, so that callgrind can count what happens inside.
 extern "C" __attribute__((noinline)) void measured_region(const std::function<void()>& op, int count) {
@@ -38,7 +46,7 @@ double nanoseconds_per_op(const Row& row) {
     const auto start = std::chrono::steady_clock::now();
     measured_region(row.op, kOps);
     const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
-    rounds.push_back(took.count() / kOps);
+    rounds.push_back(took.count() / (kOps * row.ops));
   }
   std::nth_element(rounds.begin(), rounds.begin() + kRounds / 2, rounds.end());
   return rounds[kRounds / 2];
@@ -47,6 +55,8 @@ double nanoseconds_per_op(const Row& row) {
 std::vector<Row> make_rows() {
   const Tensor a = gpunn::rand({16}), b = gpunn::rand({16});
   const Tensor p = gpunn::rand({16}, {.requires_grad = true});
+  const Tensor x = gpunn::rand({1024}), v = gpunn::rand({1024}, {.requires_grad = true});
+  const Tensor c = gpunn::rand({1024});
   const Tensor m = gpunn::rand({4, 4}), w = gpunn::rand({4, 4}, {.requires_grad = true});
   return {
       {"add", false, [=] { gpunn::add(a, b); }},
@@ -54,11 +64,13 @@ std::vector<Row> make_rows() {
       {"relu", false, [=] { gpunn::relu(a); }},
       {"sum", false, [=] { gpunn::sum(a); }},
       {"linear_4x4", false, [=] { gpunn::linear(m, w.detach()); }},
+      {"M12_chain", false, [=] { chain_of_20(x, c); }, 1024, 20},
       {"add", true, [=] { gpunn::add(p, b); }},
       {"mul_scalar", true, [=] { gpunn::mul(p, 2.0); }},
       {"relu", true, [=] { gpunn::relu(p); }},
       {"sum", true, [=] { gpunn::sum(p); }},
       {"linear_4x4", true, [=] { gpunn::linear(m, w); }},
+      {"M12_chain", true, [=] { chain_of_20(v, c); }, 1024, 20},
   };
 }
 
@@ -77,12 +89,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   const bool json = first == "--json";
-  if (json) std::printf("{\"unit\":\"ns\",\"elements\":16,\"rows\":[");
+  if (json) std::printf("{\"unit\":\"ns\",\"rows\":[");
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double ns = nanoseconds_per_op(rows[i]);
     if (json)
-      std::printf("%s{\"op\":\"%s\",\"autograd\":%s,\"ns\":%.1f}", i ? "," : "", rows[i].name,
-                  rows[i].autograd ? "true" : "false", ns);
+      std::printf("%s{\"op\":\"%s\",\"elements\":%d,\"autograd\":%s,\"ns\":%.1f}", i ? "," : "", rows[i].name,
+                  rows[i].elements, rows[i].autograd ? "true" : "false", ns);
     else
       std::printf("%-12s %-17s %7.1f ns\n", rows[i].name,
                   rows[i].autograd ? "with autograd" : "without autograd", ns);

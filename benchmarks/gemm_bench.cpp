@@ -213,6 +213,13 @@ int main(int argc, char** argv) {
   // Before the libraries are opened: they read it once.
   setenv("OMP_NUM_THREADS", "1", 1);
   setenv("OPENBLAS_NUM_THREADS", "1", 1);
+#if defined(__x86_64__)
+  // An OpenBLAS older than the CPU takes its oldest kernels.
+  if (__builtin_cpu_supports("avx512f"))
+    setenv("OPENBLAS_CORETYPE", "SkylakeX", 0);
+  else if (__builtin_cpu_supports("avx2"))
+    setenv("OPENBLAS_CORETYPE", "Haswell", 0);
+#endif
   Bench bench(rounds);
   if (json) {
     std::printf("{\"target\":\"%s\",\"rounds\":%d,\"rows\":[", gpunn::detail::gemm_kernels().target, rounds);

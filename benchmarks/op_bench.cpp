@@ -12,8 +12,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kRotatedBytes = std::size_t{160} << 20;  // more than a last-level cache
-constexpr std::size_t kCacheBytes = std::size_t{1} << 20;      // rows below this are meant to stay in cache
+constexpr std::size_t kRotatedBytes = std::size_t{160} << 20;     // more than a CPU's last cache
+constexpr std::size_t kRotatedBytesGpu = std::size_t{256} << 20;  // four times a GPU's
+constexpr std::size_t kCacheBytes = std::size_t{1} << 20;  // rows below this are meant to stay in cache
+constexpr std::int64_t kDrawn = std::int64_t{1} << 22;     // random elements per dtype; buffers hold parts
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
@@ -33,8 +35,10 @@ std::size_t bytes_of(const Operand& o) { return static_cast<std::size_t>(o.eleme
 void fill_random(void* data, DType dtype, std::int64_t n, std::uint64_t seed, std::int64_t integers_below) {
   visit_dtype(dtype, [&]<class T>(T) {
     T* y = static_cast<T*>(data);
+    Philox4 drawn{};
     for (std::int64_t i = 0; i < n; ++i) {
-      const std::uint32_t bits = philox_at(seed, static_cast<std::uint64_t>(i / 4)).v[i % 4];
+      if (i % 4 == 0) drawn = philox_at(seed, static_cast<std::uint64_t>(i / 4));
+      const std::uint32_t bits = drawn.v[i % 4];
       if constexpr (std::is_integral_v<T>)
         y[i] = static_cast<T>(bits % static_cast<std::uint64_t>(integers_below));
       else
@@ -127,11 +131,22 @@ Bench::Bench(DeviceContext& context, Options options) : context_(context), optio
   if (!options_.names_only) ceilings_ = measure_ceilings(context);
 }
 
-int Bench::rotations(const std::vector<Operand>& operands) {
+bool Bench::on_gpu() const { return !context_.is_cpu() && !context_.api().info().emulated; }
+
+bool Bench::late() const { return options_.budget > 0 && seconds_since(start_) > options_.budget; }
+
+bool Bench::wanted(const std::string& op, const std::string& row) const {
+  if (!options_.op.empty() && options_.op != op) return false;
+  const std::string& first = options_.row;
+  return first.empty() || row == first || row.starts_with(first + " ");
+}
+
+int Bench::rotations(const std::vector<Operand>& operands) const {
   std::size_t bytes = 0;
   for (const Operand& o : operands) bytes += bytes_of(o);
   if (bytes < kCacheBytes) return 1;
-  return static_cast<int>(std::min<std::size_t>(64, kRotatedBytes / bytes + 1));
+  return static_cast<int>(
+      std::min<std::size_t>(64, (on_gpu() ? kRotatedBytesGpu : kRotatedBytes) / bytes + 1));
 }
 
 void Bench::fill(const std::vector<Operand>& operands, std::int64_t integers_below) {
@@ -142,16 +157,35 @@ void Bench::fill(const std::vector<Operand>& operands, std::int64_t integers_bel
     void* data = context_.memory().allocate(bytes, stream);
     buffers_.emplace_back(data, bytes);
     *o.pointer = data;
+    // Every buffer begins elsewhere in what was drawn; a large one repeats its part.
+    const std::size_t part = static_cast<std::size_t>(std::min(o.elements, kDrawn / 2)) * size_of(o.dtype);
+    const std::size_t begin = ++buffers_filled_ * 4099 % (kDrawn / 2) * size_of(o.dtype);
+    const char* const from = drawn(o.dtype, integers_below).data() + begin;
+    char* const to = static_cast<char*>(data);
     if (context_.is_cpu()) {
-      fill_random(data, o.dtype, o.elements, ++seed_, integers_below);
+      std::memcpy(to, from, part);
+      for (std::size_t done = part; done < bytes; done *= 2)
+        std::memcpy(to + done, to, std::min(done, bytes - done));
       continue;
     }
-    void* host = context_.pinned().allocate(bytes, stream);
-    fill_random(host, o.dtype, o.elements, ++seed_, integers_below);
-    context_.api().copy(data, host, bytes, CopyKind::host_to_device, stream);
+    void* host = context_.pinned().allocate(part, stream);
+    std::memcpy(host, from, part);
+    context_.api().copy(to, host, part, CopyKind::host_to_device, stream);
+    for (std::size_t done = part; done < bytes; done *= 2)
+      context_.api().copy(to + done, to, std::min(done, bytes - done), CopyKind::device_to_device, stream);
     context_.api().synchronize_stream(stream);
-    context_.pinned().deallocate(host, bytes, stream);
+    context_.pinned().deallocate(host, part, stream);
   }
+}
+
+const std::vector<char>& Bench::drawn(DType dtype, std::int64_t integers_below) {
+  const bool floating = is_floating(dtype);
+  std::vector<char>& values = drawn_[{dtype, floating ? 0 : integers_below}];
+  if (values.empty()) {
+    values.resize(static_cast<std::size_t>(kDrawn) * size_of(dtype));
+    fill_random(values.data(), dtype, kDrawn, drawn_.size(), integers_below);
+  }
+  return values;
 }
 
 void Bench::release() {
@@ -182,22 +216,25 @@ double Bench::fraction(Cost cost, double seconds) const {
 void Bench::time(const char* op, const char* direction, const std::string& row, DType dtype, Cost cost,
                  const std::vector<Candidate>& candidates) {
   constexpr int kTurns = 9;
+  const double most = 4 * options_.seconds_per_row;  // for all turns of one implementation
   const auto batch_seconds = [&](const Candidate& c, int runs) {
     const auto start = Clock::now();
     for (int i = 0; i < runs; ++i) c.run(i);
     context_.api().synchronize_device();
     return seconds_since(start);
   };
-  std::vector<int> runs;
+  std::vector<int> runs, turns_of;
   for (const Candidate& c : candidates) {
-    batch_seconds(c, 2);  // warm-up
-    const double once = std::max(batch_seconds(c, 1), 1e-8);
+    double once = batch_seconds(c, 1);  // warm-up
+    if (once < most) once = batch_seconds(c, 1);
+    once = std::max(once, 1e-8);
     runs.push_back(static_cast<int>(std::clamp(options_.seconds_per_row / kTurns / once, 1.0, 1e6)));
+    turns_of.push_back(static_cast<int>(std::clamp(most / once, 1.0, double{kTurns})));
   }
   std::vector<std::vector<double>> turns(candidates.size());
   for (int turn = 0; turn < kTurns; ++turn)
     for (std::size_t i = 0; i < candidates.size(); ++i)
-      turns[i].push_back(batch_seconds(candidates[i], runs[i]) / runs[i]);
+      if (turn < turns_of[i]) turns[i].push_back(batch_seconds(candidates[i], runs[i]) / runs[i]);
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     const double seconds = quantile(turns[i], 0.5);
     results_.push_back({op, direction, row, candidates[i].name, dtype, seconds, quantile(turns[i], 0.25),

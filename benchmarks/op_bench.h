@@ -5,11 +5,19 @@
 // Rules: random inputs; buffers rotate through more memory than the last cache holds, unless the row's own
 // working set is meant to stay in cache; warm-up; the implementations of a row take turns; medians. A row's
 // fraction compares with the machine's own ceilings, measured in the same run: copy bandwidth and
-// multiply-add rate, whichever binds.
+// multiply-add rate, whichever binds. An implementation that is slow for the time given takes fewer turns, at
+// least one.
+//
+// A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
+// of that id: G products, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gpunn/core/implementation.h"
@@ -33,12 +41,25 @@ struct Result {
   double fraction;  // of the binding ceiling; 1 is the most the machine could do
 };
 
+/// Where a row is worth its time. The reference would need minutes on some; some need a GPU's memory and
+/// speed (an emulated one will not do).
+enum class RunsOn : std::uint8_t { everything, all_but_reference, gpu };
+
+/// A row as --list shows it.
+struct Listed {
+  std::string op, direction, row;
+  DType dtype;
+  RunsOn runs_on;
+  const char* skipped = nullptr;  // why it was not timed
+};
+
 struct Options {
   std::string op{};              // empty: all
-  std::string row{};             // empty: all
+  std::string row{};             // empty: all; a name, or its first words ("G6")
   double seconds_per_row = 0.2;  // per implementation
+  double budget = 0;             // seconds after which no row is begun; 0: none
   bool best_only = false;        // the implementation that a call would run, no others
-  bool names_only = false;       // time nothing, only learn which ops have rows
+  bool names_only = false;       // time nothing, only learn which rows there are
 };
 
 /// One implementation on one problem, ready to run again and again.
@@ -52,19 +73,30 @@ class Bench {
   Bench(DeviceContext& context, Options options);
 
   /// Times `problem` (null pointers; sizes and dtype set) with every implementation of `list` for this
-  /// device. Integer operands are drawn from [0, integers_below).
+  /// device, unless it `runs_on` others only. Integer operands are drawn from [0, integers_below).
   template <class P>
   void row(const ImplementationList<P>& list, const std::string& name, P problem,
-           std::int64_t integers_below = 2) {
+           std::int64_t integers_below = 2, RunsOn runs_on = RunsOn::everything) {
     known_ops_.insert(list.op);
-    if (options_.names_only || (!options_.op.empty() && options_.op != list.op)) return;
-    if (!options_.row.empty() && options_.row != name) return;
+    if (!wanted(list.op, name)) return;
+    Listed listed{list.op, list.direction, name, problem.dtype, runs_on};
+    if (options_.names_only) {
+      listed_.push_back(listed);
+      return;
+    }
+    if (runs_on == RunsOn::gpu && !on_gpu()) listed.skipped = "GPU only";
+    if (late()) listed.skipped = "not reached in the time given";
+    if (listed.skipped) {
+      skipped_.push_back(listed);
+      return;
+    }
     std::vector<P> copies(static_cast<std::size_t>(rotations(operands(problem))), problem);
     const Buffers buffers(*this);
     for (P& copy : copies) fill(operands(copy), integers_below);
     std::vector<Candidate> candidates;
     for (const auto& entry : list.entries) {
       if (entry.device != context_.type() || (entry.accepts && entry.accepts(problem))) continue;
+      if (runs_on != RunsOn::everything && std::string_view(entry.name) == "ref") continue;
       const std::size_t workspace = workspace_of(entry, problem);
       candidates.push_back({entry.name, [this, &entry, &copies, workspace](int i) {
                               entry.run(copies[static_cast<std::size_t>(i) % copies.size()], exec(workspace));
@@ -75,6 +107,10 @@ class Bench {
   }
 
   const std::vector<Result>& results() const noexcept { return results_; }
+  /// With names_only, every row that was asked for.
+  const std::vector<Listed>& listed() const noexcept { return listed_; }
+  /// Rows that were asked for, but not timed, with the reason.
+  const std::vector<Listed>& skipped() const noexcept { return skipped_; }
   const Ceilings& ceilings() const noexcept { return ceilings_; }
   const Options& options() const noexcept { return options_; }
   DeviceContext& context() const noexcept { return context_; }
@@ -89,8 +125,12 @@ class Bench {
     Bench& owner;
   };
 
-  static int rotations(const std::vector<Operand>& operands);
+  bool wanted(const std::string& op, const std::string& row) const;
+  bool on_gpu() const;
+  bool late() const;
+  int rotations(const std::vector<Operand>& operands) const;
   void fill(const std::vector<Operand>& operands, std::int64_t integers_below);
+  const std::vector<char>& drawn(DType dtype, std::int64_t integers_below);
   void release();
   Exec exec(std::size_t workspace_bytes);
   void time(const char* op, const char* direction, const std::string& row, DType dtype, Cost cost,
@@ -99,12 +139,15 @@ class Bench {
 
   DeviceContext& context_;
   Options options_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   Ceilings ceilings_;
   std::vector<std::pair<void*, std::size_t>> buffers_;
   Ref<Storage> workspace_;
   std::vector<Result> results_;
+  std::vector<Listed> listed_, skipped_;
   std::set<std::string> known_ops_;
-  std::uint64_t seed_ = 0;
+  std::map<std::pair<DType, std::int64_t>, std::vector<char>> drawn_;  // by dtype and integers_below
+  std::size_t buffers_filled_ = 0;
 };
 
 /// The rows of each op, in benchmarks/rows/.
@@ -131,7 +174,10 @@ void add_all_rows(Bench& bench);
 std::string to_table(const Bench& bench);
 /// {"device","threads","commit","copy_bytes_per_second","multiply_add_flops_per_second","rows":[{"op",
 /// "direction","case","implementation","dtype","seconds","seconds_low","seconds_high","flops","bytes",
-/// "fraction_of_ceiling"}]}
+/// "fraction_of_ceiling"}],"skipped":[{"op","direction","case","dtype","runs_on","reason"}]}
 std::string to_json(const Bench& bench);
+/// The rows of a Bench with names_only: a line each, or [{"op","direction","case","dtype","runs_on"}].
+std::string list_table(const Bench& bench);
+std::string list_json(const Bench& bench);
 
 }  // namespace gpunn::bench

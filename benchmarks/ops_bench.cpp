@@ -1,9 +1,10 @@
 // Every op's benchmark rows over every implementation that accepts them.
 //
-//   ops_bench [--op NAME] [--row NAME] [--device cpu|cuda:0] [--threads N] [--seconds S] [--json]
+//   ops_bench [--op NAME] [--row NAME] [--device cpu|cuda:0] [--threads N] [--seconds S] [--list] [--json]
 //
 // A row prints the median time, what that is in GB/s and GFLOP/s by the op's cost(), and the fraction of this
 // machine's ceiling (its own copy bandwidth or multiply-add rate, whichever binds), measured in the same run.
+// Rows for a GPU only are named, not timed, on other devices. --list times nothing and shows the rows.
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -24,8 +25,10 @@ struct Arguments {
 };
 
 [[noreturn]] void usage() {
-  std::fputs("usage: ops_bench [--op NAME] [--row NAME] [--device D] [--threads N] [--seconds S] [--json]\n",
-             stderr);
+  std::fputs(
+      "usage: ops_bench [--op NAME] [--row NAME] [--device D] [--threads N] [--seconds S] [--list] "
+      "[--json]\n",
+      stderr);
   std::exit(2);
 }
 
@@ -35,6 +38,10 @@ Arguments parse(int argc, char** argv) {
     const std::string_view flag = argv[i];
     if (flag == "--json") {
       a.json = true;
+      continue;
+    }
+    if (flag == "--list") {
+      a.options.names_only = true;
       continue;
     }
     if (i + 1 == argc) usage();
@@ -62,7 +69,12 @@ int main(int argc, char** argv) try {
   Runtime::current().set_threads(a.threads);
   bench::Bench b(Device::parse(a.device).context(), a.options);
   bench::add_all_rows(b);
-  std::fputs((a.json ? bench::to_json(b) + "\n" : bench::to_table(b)).c_str(), stdout);
+  const bool list = a.options.names_only;
+  std::fputs((a.json ? (list ? bench::list_json(b) : bench::to_json(b)) + "\n"
+              : list ? bench::list_table(b)
+                     : bench::to_table(b))
+                 .c_str(),
+             stdout);
   return 0;
 } catch (const gpunn::Error& e) {
   std::fprintf(stderr, "ops_bench: %s\n", e.what());

@@ -5,8 +5,9 @@
 # --out     where results go (benchmarks/results/NAME-OF-THE-GPU)
 # --quick   the sanitizer over softmax alone, shorter benchmarks (3 minutes at most; else 9)
 # --peer    a Python with PyTorch and CUDA, for the benchmarks beside ours (python3 when it has them)
-# In this order: what the machine is, parity of every op, the tests, compute-sanitizer, benchmarks, a recipe. A step that
-# fails does not stop the others. Exit status: 0 when all passed, else 1; 4 when there is no GPU.
+# In this order: what the machine is, parity of every op, the tests, compute-sanitizer, benchmarks, PyTorch beside them
+# (eager and in a CUDA graph; compiled too unless --quick), a recipe. A step that fails does not stop the others; rows that
+# the time does not allow are named. Results are JSON (parity, bench, pytorch) and Markdown (README, bench). Exit status: 0 when all passed, else 1; 4 when there is no GPU.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
     --device) device=${2:?gpu_check.sh: --device needs a name}; shift 2 ;;
     --peer) peer=${2:?gpu_check.sh: --peer needs a program}; shift 2 ;;
     --quick) quick=1; shift ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "gpu_check.sh: unknown option $1 (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -48,10 +49,16 @@ mkdir -p "$out" || exit 1
 printf '%s\n' "$info" >"$out/info.json"
 
 if [ "$quick" = 1 ]; then
-  ops=(softmax) row_seconds=0.02 limit=60 total=180
+  ops=(softmax) row_seconds=0.01 total=180
+  parity_limit=40 sanitizer_limit=30 bench_limit=40 peer_limit=40 recipe_limit=20
+  peer_options=(softmax --modes eager,graph)
 else
-  ops=(softmax cross_entropy matmul sum add sgd_step) row_seconds=0.1 limit=150 total=540
+  ops=(softmax cross_entropy matmul sum add sgd_step) row_seconds=0.05 total=540
+  parity_limit=120 tests_limit=90 sanitizer_limit=80 bench_limit=110 peer_limit=100 recipe_limit=30
+  peer_options=()
 fi
+# Rows stop being begun early enough for the last one to end in time.
+bench_budget=$((bench_limit - 12)) peer_budget=$((peer_limit - 25))
 summary=()
 failed=0
 
@@ -106,25 +113,26 @@ export -f run_tests sanitize
 export build gpunn device
 export ops_text="${ops[*]}"
 if command -v nvidia-smi >/dev/null 2>&1; then
-  step "machine" 20 machine.txt nvidia-smi -q -d CLOCK,POWER,MEMORY,ECC
+  step "machine" 10 machine.txt nvidia-smi -q -d CLOCK,POWER,MEMORY,ECC
 fi
-step "parity" "$limit" parity.json "$gpunn" parity --device "$device" --json
-if [ "$quick" = 0 ]; then step "tests" 120 tests.txt bash -c run_tests; fi
+step "parity" "$parity_limit" parity.json "$gpunn" parity --device "$device" --json
+if [ "$quick" = 0 ]; then step "tests" "$tests_limit" tests.txt bash -c run_tests; fi
 if command -v compute-sanitizer >/dev/null 2>&1; then
-  step "compute-sanitizer" "$limit" sanitizer.txt bash -c 'read -ra ops <<<"$ops_text"; sanitize'
+  step "compute-sanitizer" "$sanitizer_limit" sanitizer.txt bash -c 'read -ra ops <<<"$ops_text"; sanitize'
 else
   summary+=("| compute-sanitizer | not on this machine | | |")
 fi
-step "benchmarks" "$limit" bench.json "$gpunn" bench --device "$device" --seconds "$row_seconds" --json
+step "benchmarks" "$bench_limit" bench.json "$gpunn" bench --device "$device" --seconds "$row_seconds" \
+  --budget "$bench_budget" --json
+rm -f "$out/pytorch.json"
 if "$peer" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
-  for mode in eager graph; do
-    step "PyTorch, $mode" "$limit" "pytorch-$mode.json" "$peer" benchmarks/peers/op_rows.py "$gpunn" --device cuda \
-      --mode "$mode" --rounds 1 --seconds "$row_seconds" --json
-  done
+  step "PyTorch beside ours" "$peer_limit" pytorch.json "$peer" benchmarks/peers/op_rows.py "$gpunn" \
+    ${peer_options[@]+"${peer_options[@]}"} --device cuda --rounds 1 --seconds "$row_seconds" --budget "$peer_budget" --json -
 else
   summary+=("| PyTorch beside ours | no PyTorch with CUDA here | | |")
 fi
-step "recipe fashion-mlp" 120 fashion-mlp.json "$gpunn" train fashion-mlp --device "$device" --quiet --json --run-dir "$out/run"
+step "table of benchmarks" 5 bench.md tools/bench_table.py "$out/bench.json" "$out/pytorch.json" --title "$name"
+step "recipe fashion-mlp" "$recipe_limit" fashion-mlp.json "$gpunn" train fashion-mlp --device "$device" --quiet --json --run-dir "$out/run"
 rm -rf "$out/run"
 
 {

@@ -1,17 +1,27 @@
 #!/usr/bin/env python3
 """The op benchmarks beside PyTorch: each row of `gpunn bench` that has a PyTorch counterpart, in turns.
 
-    /usr/bin/python3 benchmarks/peers/op_rows.py GPUNN [OP...] [--device cpu|cuda] [--threads 1] [--rounds 3]
-                                                 [--mode eager|compile|graph] [--json]
+    /usr/bin/python3 benchmarks/peers/op_rows.py GPUNN [OP...] [--goals] [--row NAME] [--device cpu|cuda] [--threads 1]
+                                                 [--rounds 3] [--seconds 0.1] [--modes eager,compile,graph]
+                                                 [--budget S] [--json FILE]
 
 GPUNN is the gpunn program of a release build. Each round times an op in gpunn and then its rows in PyTorch, so that
-both meet the same moment of the machine; medians over the rounds are compared. A backward row is PyTorch's backward
-function alone where it can be called (softmax, activations, losses), as in gpunn. Prints a table, or the rows as
-`gpunn bench --json` does ("implementation": "pytorch-MODE"), with "ratio" = PyTorch's time / ours, ours being the
-implementation that a call would run. Rows without a counterpart are counted, not hidden.
+both meet the same moment of the machine; medians over the rounds are compared. Ours is the implementation that a call
+would run, never the reference beside it. A backward row is PyTorch's backward alone, as in gpunn. --goals selects the
+rows that the library's CPU goals are about. Prints a table; --json FILE (- for the terminal, instead of the table)
+writes the rows as `gpunn bench --json` does, "implementation" being torch_eager, torch_compile or torch_graph and
+"ratio" PyTorch's time / ours. Rows without a counterpart, and modes that a row or device cannot have, are named with
+the reason. With --budget no row is begun after S seconds; what was not reached is named too.
+
+PyTorch is at its best: fused optimizers, TF32 allowed where our row uses it and only there, warm. torch_graph is the
+eager call in a CUDA graph; torch_compile is tuned (max-autotune, dynamic=False) and in a CUDA graph of ours, which,
+unlike the one that the mode itself would make, copies no inputs.
 """
 import argparse
-import functools
+import collections
+import contextlib
+import gc
+import importlib
 import json
 import math
 import os
@@ -21,138 +31,203 @@ import subprocess
 import sys
 import time
 
-CACHE = 1 << 20  # bytes; larger rows rotate through ROTATED bytes of inputs, as in gpunn
-ROTATED = 160 << 20
+from openblas import choose_core
+
+CACHE = 1 << 20  # bytes; larger rows rotate through more inputs than a cache holds, as in gpunn
+ROTATED = {"cpu": 160 << 20, "cuda": 256 << 20}
 TURNS = 9
+MODES = ("eager", "compile", "graph")
+GOALS = {"softmax": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"], "add": ["4096x1024"], "mul": ["4096x1024"],
+         "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"], "matmul": ["P1", "P2", "P3"]}
+ID = re.compile(r"(?:[GRP]\d+|MEM-\d+) ")
+
+# What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
+# can be (a forward pass whose backward is timed), and the call itself stays as it is.
+Call = collections.namedtuple("Call", "inputs function modes compiled", defaults=(MODES, False))
 
 
-def values(torch, shape, device, grad=False):
-    return (torch.rand(shape, device=device) * 0.75 + 0.25).requires_grad_(grad)
+class Row:
+    """A row of gpunn as the builders below see it."""
 
+    def __init__(self, torch, row, device, mode):
+        self.torch, self.device, self.mode = torch, device, mode
+        self.stream = None if mode == "eager" else torch.cuda.Stream()
+        self.case = row["case"]
+        self.id = (ID.match(self.case) or [""])[0].strip()
+        words = ID.sub("", self.case).split(" ")
+        self.shape = [int(n) for n in re.findall(r"\d+", words[0] if "x" in words[0] else " ".join(words))]
+        self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}[row["dtype"]]
+        self.compiled = {}
 
-def extents(case):
-    """The numbers of "64x10", "4096x1024 + row", "1048576", "64x784x256 dw"."""
-    return [int(n) for n in re.findall(r"\d+", case.split(" ")[0] if "x" in case.split(" ")[0] else case)]
+    def values(self, *shape, grad=False, dtype=None):
+        v = self.torch.rand(shape, device=self.device) * 0.75 + 0.25
+        return v.to(dtype or self.dtype).requires_grad_(grad)
 
-
-def of_shape(make):
-    """A builder of rows whose case is a shape: make(torch, shape, device) returns (inputs, function)."""
-    return lambda torch, case, device: make(torch, extents(case), device)
+    def compile(self, function):
+        """The function, compiled in that mode, once for all copies of the inputs."""
+        if self.mode != "compile":
+            return function
+        if function.__code__ not in self.compiled:
+            self.compiled[function.__code__] = self.torch.compile(
+                function, mode="max-autotune-no-cudagraphs", dynamic=False)
+        return self.compiled[function.__code__]
 
 
 def unary(name):
-    return of_shape(lambda torch, shape, device: ((values(torch, shape, device),), getattr(torch, name)))
+    def make(row):
+        function = getattr(row.torch, name)
+        return Call((row.values(*row.shape),), lambda x: function(x))
+    return make
 
 
 def activation(name, **options):
-    def make(torch, shape, device):
-        function = getattr(torch.nn.functional, name)
-        return (values(torch, shape, device),), lambda x: function(x, **options)
-    return of_shape(make)
+    def make(row):
+        function = getattr(row.torch.nn.functional, name)
+        return Call((row.values(*row.shape),), lambda x: function(x, **options))
+    return make
 
 
 def binary(name):
-    def make(torch, case, device):
-        shape = extents(case)
-        b = values(torch, shape[-1:] if "row" in case else shape, device)
-        return (values(torch, shape, device), b), getattr(torch, name)
+    def make(row):
+        function, b = getattr(row.torch, name), row.values(*(row.shape[-1:] if "row" in row.case else row.shape))
+        return Call((row.values(*row.shape), b), lambda x, y: function(x, y))
     return make
 
 
 def reduction(name):
-    def make(torch, case, device):
-        function, shape = getattr(torch, name), extents(case)
-        axis = 1 if "by rows" in case else 0 if "by columns" in case else None
+    def make(row):
+        axis = 1 if "by rows" in row.case else 0 if "by columns" in row.case else None
         if axis is None:
-            return (values(torch, shape, device),), function
-        if name == "max":
-            function = torch.amax
-        return (values(torch, shape, device),), lambda x: function(x, dim=axis)
+            return unary(name)(row)
+        function = getattr(row.torch, "amax" if name == "max" else name)
+        return Call((row.values(*row.shape),), lambda x: function(x, dim=axis))
     return make
 
 
-def softmax_backward(name):
-    def make(torch, shape, device):
-        y = torch.softmax(values(torch, shape, device), -1)
-        function = getattr(torch.ops.aten, name)
-        return (values(torch, shape, device), y), lambda dy, y: function(dy, y, -1, torch.float32)
-    return of_shape(make)
+def softmax_backward(row):
+    y, dtype, aten = row.torch.softmax(row.values(*row.shape), -1), row.dtype, row.torch.ops.aten
+    return Call((row.values(*row.shape), y), lambda dy, y: aten._softmax_backward_data(dy, y, -1, dtype))
 
 
-def gradient(name, **options):
+def gradient(name, *arguments, **options):
     """An element-wise backward function of ATen, of dy and what it keeps."""
-    def make(torch, shape, device):
-        function = getattr(torch.ops.aten, name)
-        return (values(torch, shape, device), values(torch, shape, device)), lambda dy, x: function(dy, x, **options)
-    return of_shape(make)
+    def make(row):
+        function = getattr(row.torch.ops.aten, name)
+        return Call((row.values(*row.shape), row.values(*row.shape)),
+                    lambda dy, x: function(dy, x, *arguments, **options))
+    return make
 
 
-def relu_gradient(torch, shape, device):
-    function = torch.ops.aten.threshold_backward
-    return (values(torch, shape, device), values(torch, shape, device)), lambda dy, y: function(dy, y, 0)
+def backward_of(forward, constants=()):
+    """Autograd's backward of a builder's call, for every input that is not one of `constants`."""
+    def make(row):
+        inputs, function = forward(row)[:2]
+        leaves = [t.requires_grad_() for i, t in enumerate(inputs) if i not in constants]
+        with row.torch.enable_grad():
+            y = row.compile(function)(*inputs)
+        dy = row.values(*y.shape, dtype=y.dtype)
+        return Call((*inputs, dy), lambda *_: row.torch.autograd.grad(y, leaves, dy, retain_graph=True), MODES, True)
+    return make
 
 
 def optimizer(name, **options):
-    def make(torch, case, device):
-        sizes = [10_000_000] if "10M" in case else [784 * 256, 256, 256 * 128, 128, 128 * 64, 64, 640, 10]
-        parameters = [values(torch, (n,), device, grad=True) for n in sizes]
-        for p in parameters:
-            p.grad = values(torch, p.shape, device)
-        settings = {**options, **({"momentum": 0.9} if "momentum" in case else {})}
-        step = getattr(torch.optim, name)(parameters, lr=1e-3, **settings).step
+    def make(row):
+        torch, halves = row.torch, "masters" in row.case
+        network = [784 * 256, 256, 256 * 128, 128, 128 * 64, 64, 640, 10]
+        transformer = [50304 * 768, 1024 * 768] + 12 * [n * 768 * 768 for n in (3, 1, 4, 4)]
+        sizes = transformer if halves else [10_000_000] if "10M" in row.case else network
+        parameters = [row.values(n, grad=True, dtype=torch.float32) for n in sizes]
+        gradients = [row.values(n) for n in sizes]
+        for p, g in zip(parameters, gradients):
+            p.grad = g.float()
+        settings = {**options, **({"momentum": 0.9} if "momentum" in row.case else {})}
+        build = getattr(torch.optim, "AdamW" if "adamw" in row.case else name)
+        fused, capturable = {"fused": True}, {"capturable": True}
+        step = first_that_steps(torch, build, parameters, settings,
+                                [{**fused, **capturable}, fused, capturable, {"foreach": True}, {}]
+                                if row.device == "cuda" else [fused, {}]).step
+
+        def with_masters(*copies):
+            torch._foreach_copy_([p.grad for p in parameters], gradients)
+            step()
+            torch._foreach_copy_(list(copies), [p.detach() for p in parameters])
+
+        if halves:
+            return Call(tuple(row.values(n) for n in sizes), with_masters, ("eager", "graph"))
         # The parameters are named as inputs for their size alone.
-        return tuple(p.detach() for p in parameters), lambda *_: step()
+        return Call(tuple(p.detach() for p in parameters), lambda *_: step(), ("eager", "graph"))
     return make
 
 
-def cross_entropy(torch, shape, device):
-    target = torch.randint(0, 2, shape[:1], device=device)
-    return (values(torch, shape, device), target), torch.nn.functional.cross_entropy
+def first_that_steps(torch, build, parameters, settings, choices):
+    """The optimizer with the first of the choices that this PyTorch and this optimizer have."""
+    for choice in choices:
+        try:
+            made = build(parameters, lr=1e-3, **settings, **choice)
+            with torch.no_grad():
+                made.step()
+            return made
+        except (TypeError, RuntimeError, ValueError):
+            if choice is choices[-1]:
+                raise
 
 
-def matmul(torch, case, device):
-    numbers = extents(case)
-    if "cubed" in case:
-        n = numbers[0]
-        return (values(torch, (n, n), device), values(torch, (n, n), device)), torch.mm
-    batch, fan_in, fan_out = numbers
-    x, w = (batch, fan_in), (fan_out, fan_in)
-    if case.endswith(" y"):
-        inputs = values(torch, x, device), values(torch, w, device), values(torch, (fan_out,), device)
-        return inputs, lambda x, w, b: torch.relu(torch.nn.functional.linear(x, w, b))
-    dy = values(torch, (batch, fan_out), device)
-    if case.endswith(" dw"):
-        return (dy, values(torch, x, device)), lambda dy, x: torch.mm(dy.t(), x)
-    return (dy, values(torch, w, device)), torch.mm
+def cross_entropy(row):
+    rows, classes = row.shape
+    target = row.torch.randint(0, classes, (rows,), device=row.device)
+    function = row.torch.nn.functional.cross_entropy
+    return Call((row.values(*row.shape), target), lambda x, t: function(x, t))
 
 
-def chain(torch, case, device):
-    """Composed, as PyTorch runs it: a pass over memory for each step."""
-    shape, functional = extents(case), torch.nn.functional
-    x, row, residual = values(torch, shape, device), values(torch, shape[1:], device), values(torch, shape, device)
-    if "relu" in case:
-        return (x, row, values(torch, shape[1:], device)), lambda x, scale, bias: torch.relu(x * scale + bias)
-    return (x, row, residual), lambda x, bias, residual: functional.gelu(x + bias) + residual
+def matmul(row):
+    """Layers are named batch x in x out, rows of a table of products M x N x K."""
+    torch, functional, case = row.torch, row.torch.nn.functional, row.case
+    if row.id:
+        M, N, K = row.shape
+        if case.endswith(" NN"):
+            return Call((row.values(M, K), row.values(K, N)), lambda a, b: torch.mm(a, b))
+        if case.endswith(" dw"):
+            return Call((row.values(K, M), row.values(K, N)), lambda dy, x: torch.mm(dy.t(), x))
+    else:
+        M, K, N = row.shape
+        if case.endswith(" dw"):
+            return Call((row.values(M, N), row.values(M, K)), lambda dy, x: torch.mm(dy.t(), x))
+        if case.endswith(" dx"):
+            return Call((row.values(M, N), row.values(N, K)), lambda dy, w: torch.mm(dy, w))
+    x, w, b = row.values(M, K), row.values(N, K), row.values(N)
+    if "TN" in case:
+        return Call((x, w), lambda x, w: functional.linear(x, w))
+    if "gelu saved" in case:
+        def gelu_saved(x, w, b):
+            z = functional.linear(x, w, b)
+            return functional.gelu(z), z
+        return Call((x, w, b), gelu_saved)
+    if "residual" in case:
+        return Call((x, w, b, row.values(M, N)), lambda x, w, b, r: functional.linear(x, w, b) + r)
+    if "bias" in case:
+        return Call((x, w, b), lambda x, w, b: functional.linear(x, w, b))
+    return Call((x, w, b), lambda x, w, b: torch.relu(functional.linear(x, w, b)))
 
 
-def chain_backward(torch, case, device):
-    """Autograd's backward alone, for x and all tensors; ours leaves the sums over rows to other ops."""
-    inputs, function = chain(torch, case, device)
-    leaves = [t.requires_grad_() for t in inputs]
-    with torch.enable_grad():
-        y = function(*leaves)
-    dy = values(torch, y.shape, device)
-    return (*leaves, dy), lambda *_: torch.autograd.grad(y, leaves, dy, retain_graph=True)
+def chain(row):
+    """Composed, as eager PyTorch runs it: a pass over memory for each step."""
+    torch, vector = row.torch, row.values(*row.shape[1:])
+    if "relu" in row.case:
+        return Call((row.values(*row.shape), vector, row.values(*row.shape[1:])),
+                    lambda x, scale, bias: torch.relu(x * scale + bias))
+    return Call((row.values(*row.shape), vector, row.values(*row.shape)),
+                lambda x, bias, residual: torch.nn.functional.gelu(x + bias) + residual)
 
 
 ROWS = {("chain", "forward"): chain,
-        ("chain", "backward"): chain_backward,
+        ("chain", "backward"): backward_of(chain),  # ours leaves the sums over rows to other ops
         ("softmax", "forward"): activation("softmax", dim=-1),
-        ("softmax", "backward"): softmax_backward("_softmax_backward_data"),
+        ("softmax", "backward"): softmax_backward,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
-        ("cross_entropy", "forward"): of_shape(cross_entropy),
+        ("cross_entropy", "forward"): cross_entropy,
+        ("cross_entropy", "backward"): backward_of(cross_entropy, constants=(1,)),
         ("matmul", "forward"): matmul}
-ROWS |= {("relu", "backward"): of_shape(relu_gradient),
+ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),
          ("gelu", "backward"): gradient("gelu_backward"),
@@ -171,42 +246,81 @@ ROWS |= {(name, "forward"): binary(name) for name in ("add", "sub", "mul", "div"
 ROWS |= {(name, "forward"): reduction(name) for name in ("sum", "mean", "max", "argmax", "amax", "amin", "argmin")}
 
 
-def prepared(torch, function, inputs, mode):
-    """The call in the asked form. A captured graph has its inputs inside."""
-    if mode == "compile":
-        compiled = torch.compile(function)
-        compiled(*inputs)
-        return lambda: compiled(*inputs)
-    if mode == "graph":
-        function(*inputs)
-        torch.cuda.synchronize()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            function(*inputs)
-        return graph.replay
-    return lambda: function(*inputs)
+def reason_against(torch, device, mode):
+    """Why nothing can be timed in that mode, or None."""
+    if mode != "eager" and device == "cpu":
+        return "for a GPU only"
+    if mode == "compile" and not hasattr(torch, "compile"):
+        return "this PyTorch has no torch.compile"
+    return None
 
 
-def seconds_of(torch, build, device, mode, seconds_per_row):
-    """Median seconds of a call, and the quartiles, over TURNS batches."""
-    inputs, function = build()
-    size = sum(t.numel() * t.element_size() for t in inputs)
-    copies = 1 if size < CACHE else min(64, ROTATED // size + 1)
-    calls = [prepared(torch, function, inputs, mode)]
-    calls += [prepared(torch, *reversed(build()), mode) for _ in range(copies - 1)]
+def prepared(row, call):
+    """The call in the row's mode. A captured graph has its inputs inside."""
+    function = call.function if call.compiled else row.compile(call.function)
+    if row.mode == "eager":
+        return lambda: function(*call.inputs)
+    for _ in range(3):  # compiles, tunes, and fills the optimizers' states
+        function(*call.inputs)
+    row.torch.cuda.synchronize()
+    graph = row.torch.cuda.CUDAGraph()
+    with row.torch.cuda.graph(graph, stream=row.stream):
+        function(*call.inputs)
+    return graph.replay
 
-    def batch(count):
-        start = time.perf_counter()
-        for i in range(count):
-            calls[i % len(calls)]()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - start) / count
 
+def prepared_copies(row, build):
+    """As many calls as it takes to leave the cache, or the reason why there are none. What is captured, and the
+    forward pass of what is captured, must be issued on the capturing stream."""
+    with row.torch.cuda.stream(row.stream) if row.stream else contextlib.nullcontext():
+        first = build(row)
+        if row.mode not in first.modes:
+            return "the fused optimizer is one kernel already"
+        size = sum(t.numel() * t.element_size() for t in first.inputs)
+        copies = 1 if size < CACHE else min(64, ROTATED[row.device] // size + 1)
+        return [prepared(row, call) for call in [first] + [build(row) for _ in range(copies - 1)]]
+
+
+def seconds_of(row, build, seconds_per_row):
+    """Quartiles of the seconds of a call over TURNS batches; or the reason why there are none."""
+    torch = row.torch
+    torch.backends.cuda.matmul.allow_tf32 = "tf32" in row.case
+    if row.mode == "compile":
+        importlib.import_module("torch._dynamo").reset()
+        # Backward passes are run again and again: their buffers may not be given away.
+        config = importlib.import_module("torch._functorch.config")
+        if hasattr(config, "donated_buffer"):
+            config.donated_buffer = False
     with torch.no_grad():
+        calls = prepared_copies(row, build)
+        if isinstance(calls, str):
+            return calls
+
+        def batch(count):
+            start = time.perf_counter()
+            for i in range(count):
+                calls[i % len(calls)]()
+            if row.device == "cuda":
+                torch.cuda.synchronize()
+            return (time.perf_counter() - start) / count
+
         batch(2)
         count = int(min(max(seconds_per_row / TURNS / max(batch(1), 1e-8), 1), 1e6))
         return statistics.quantiles([batch(count) for _ in range(TURNS)], n=4)
+
+
+def attempt(row, build, seconds_per_row):
+    """seconds_of; on a GPU a row that fails, for want of memory say, does not end the run."""
+    try:
+        return seconds_of(row, build, seconds_per_row)
+    except Exception as e:  # noqa: BLE001 - compilers and drivers raise what they like
+        if row.device == "cpu":
+            raise
+        return f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"
+    finally:
+        gc.collect()
+        if row.device == "cuda":
+            row.torch.cuda.empty_cache()
 
 
 def bench(binary, *arguments):
@@ -214,30 +328,67 @@ def bench(binary, *arguments):
     return json.loads(done.stdout)
 
 
-def measure(torch, options):
-    """[(our row, PyTorch's [low, median, high])], medians over the rounds, and the rows without a counterpart."""
-    known_ops = {op for op, _ in ROWS}
+def selections(options):
+    """[(op, row or None)] to ask gpunn for, and the ops without a counterpart."""
+    if options.goals:
+        return [(op, row) for op, rows in GOALS.items() for row in rows
+                if not options.ops or op in options.ops], []
     ops = [op for op in bench(options.gpunn, "--list") if not options.ops or op in options.ops]
+    known = {op for op, _ in ROWS}
+    rows = {op: bench(options.gpunn, op, "--list") for op in ops if op in known}
+    if options.row:
+        first = options.row + " "
+        chosen = [op for op in rows if any((r["case"] + " ").startswith(first) for r in rows[op])]
+        return [(op, options.row) for op in chosen], []
+    # Those with rows of the published tables come first, in case of a budget.
+    order = sorted(rows, key=lambda op: not any(ID.match(r["case"]) for r in rows[op]))
+    return [(op, None) for op in order], sorted(op for op in ops if op not in known)
+
+
+def measure(torch, options):
+    """(rows, left out): a row is (ours, mode, PyTorch's (low, median, high)), medians over the rounds."""
+    start = time.monotonic()
+    asked, without = selections(options)
     common = ["--device", options.device + (":0" if options.device == "cuda" else ""), "--best",
               "--threads", str(options.threads), "--seconds", str(options.seconds)]
-    ours, theirs, left_out = {}, {}, {op for op in ops if op not in known_ops}
+    ours, theirs = collections.defaultdict(list), collections.defaultdict(list)
+    left_out = {op: "no counterpart" for op in without}
+    left_out |= {f"torch_{mode}": reason for mode in options.modes
+                 if (reason := reason_against(torch, options.device, mode))}
+    modes = [mode for mode in options.modes if f"torch_{mode}" not in left_out]
+
+    def late():
+        return options.budget and time.monotonic() - start > options.budget
+
     for _ in range(options.rounds):
-        for op in (op for op in ops if op in known_ops):
-            for row in bench(options.gpunn, op, *common)["rows"]:
-                if (op, row["direction"]) not in ROWS or row["dtype"] != "f32":
-                    left_out.add(f"{op} {row['direction']} {row['dtype']}")
+        for op, name in asked:
+            if late():
+                left_out.setdefault(f"{op} {name or ''}".strip(), "not reached in the time given")
+                continue
+            run = bench(options.gpunn, op, *(["--row", name] if name else []), *common)
+            for row in run["skipped"]:
+                left_out[f"{op} {row['direction']} {row['case']}"] = row["reason"]
+            for row in run["rows"]:
+                label = f"{op} {row['direction']} {row['case']} {row['dtype']}"
+                build = ROWS.get((op, row["direction"]))
+                if not build or row["dtype"] not in ("f32", "bf16", "f16") or row["case"].startswith("P12"):
+                    left_out[label] = "eager_bench times this" if "P12" in row["case"] else "no counterpart"
                     continue
-                key = (op, row["direction"], row["case"])
-                build = functools.partial(ROWS[key[:2]], torch, row["case"], options.device)
-                ours.setdefault(key, []).append(row)
-                theirs.setdefault(key, []).append(
-                    seconds_of(torch, build, options.device, options.mode, options.seconds))
+                for mode in modes:
+                    times = ("not reached in the time given" if late() else
+                             attempt(Row(torch, row, options.device, mode), build, options.seconds))
+                    if isinstance(times, str):
+                        left_out[f"{label} torch_{mode}"] = times
+                        continue
+                    key = (op, row["direction"], row["case"], row["dtype"], mode)
+                    ours[key].append(row)
+                    theirs[key].append(times)
 
     def median(rounds, of):
         return sorted(rounds, key=of)[len(rounds) // 2]
 
-    rows = [(median(ours[key], lambda r: r["seconds"]), median(theirs[key], lambda t: t[1])) for key in ours]
-    return rows, sorted(left_out)
+    rows = [(median(ours[key], lambda r: r["seconds"]), key[-1], median(theirs[key], lambda t: t[1])) for key in ours]
+    return rows, left_out
 
 
 def blas_name():
@@ -246,38 +397,78 @@ def blas_name():
     return ", ".join(sorted({os.path.basename(os.path.realpath(p)) for p in paths if p.startswith("/")}))
 
 
-def main():
+def geometric_means(rows):
+    means = {}
+    for mode in MODES:
+        logs = [math.log(peer[1] / our["seconds"]) for our, m, peer in rows if m == mode]
+        if logs:
+            means["torch_" + mode] = math.exp(sum(logs) / len(logs))
+    return means
+
+
+def show(rows, left_out, means):
+    for our, mode, peer in rows:
+        print(f"{our['op']:14} {our['direction']:9} {our['case']:32} {our['dtype']:4} {our['implementation']:8} "
+              f"{our['seconds'] * 1e6:11.2f} us  torch_{mode:7} {peer[1] * 1e6:11.2f} us  "
+              f"{peer[1] / our['seconds']:6.2f} x")
+    reasons = collections.defaultdict(list)
+    for name, reason in left_out.items():
+        reasons[reason].append(name)
+    for reason, names in reasons.items():
+        print(f"left out ({reason}): {', '.join(names)}")
+    for name, mean in means.items():
+        count = sum("torch_" + mode == name for _, mode, _ in rows)
+        print(f"geometric mean against {name}: {mean:.2f} x over {count} rows")
+
+
+def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("gpunn", help="the gpunn program of a release build")
     parser.add_argument("ops", nargs="*", help="these ops only")
+    parser.add_argument("--goals", action="store_true", help="the rows of the library's CPU goals")
+    parser.add_argument("--row", help="only rows of this name, or that begin so (G6)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--mode", choices=("eager", "compile", "graph"), default="eager")
+    parser.add_argument("--modes", default=",".join(MODES), help="some of eager,compile,graph; a CPU has eager")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.1, help="for each row and library")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--budget", type=float, default=0, help="seconds after which no row is begun [none]")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to FILE, or with - to the terminal alone")
     options = parser.parse_args()
+    options.modes = options.modes.split(",")
+    if not set(options.modes) <= set(MODES):
+        parser.error("--modes: expected some of " + ",".join(MODES))
+    return options
+
+
+def main():
+    options = parse()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(options.threads)
+    choose_core()
     import torch
     torch.set_num_threads(options.threads)
 
     rows, left_out = measure(torch, options)
     if not rows:
-        sys.exit("op_rows.py: no row of these ops has a PyTorch counterpart")
-    ratios = [peer[1] / our["seconds"] for our, peer in rows]
-    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        sys.exit("op_rows.py: no row of these has a PyTorch counterpart" +
+                 "".join(f"\n  {name}: {reason}" for name, reason in left_out.items()))
+    means = geometric_means(rows)
+    if options.json != "-":
+        print(f"PyTorch {torch.__version__} ({blas_name()}), {options.device}, {options.threads} thread(s), "
+              f"load {os.getloadavg()[0]:.2f}")
+        show(rows, left_out, means)
     if options.json:
-        out = [{**our, "implementation": f"pytorch-{options.mode}", "seconds": peer[1], "seconds_low": peer[0],
-                "seconds_high": peer[2], "ratio": ratio} for (our, peer), ratio in zip(rows, ratios)]
-        print(json.dumps({"device": options.device, "threads": options.threads, "torch": torch.__version__,
-                          "blas": blas_name(), "geometric_mean": mean, "left_out": left_out, "rows": out}))
-        return
-    print(f"PyTorch {torch.__version__} ({options.mode}, {blas_name()}), {options.threads} thread(s)")
-    for (our, peer), ratio in zip(rows, ratios):
-        print(f"{our['op']:14} {our['direction']:9} {our['case']:24} {our['implementation']:9} "
-              f"{our['seconds'] * 1e6:11.2f} us  PyTorch {peer[1] * 1e6:11.2f} us  {ratio:6.2f} x")
-    print(f"geometric mean {mean:.2f} x over {len(rows)} rows; without a counterpart: {', '.join(left_out)}")
+        out = [{**our, "implementation": f"torch_{mode}", "seconds": peer[1], "seconds_low": peer[0],
+                "seconds_high": peer[2], "ours": our["implementation"], "ratio": peer[1] / our["seconds"]}
+               for our, mode, peer in rows]
+        text = json.dumps({"device": options.device, "threads": options.threads, "torch": torch.__version__,
+                           "blas": blas_name(), "geometric_means": means, "left_out": left_out, "rows": out})
+        if options.json == "-":
+            print(text)
+        else:
+            with open(options.json, "w") as f:
+                f.write(text + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from openblas import choose_core
+
 RECIPES = {
     "fashion-mlp": ([784, 256, 128, 64, 10], 0.01),
     "mnist-mlp": ([784, 128, 10], 0.1),
@@ -96,6 +98,7 @@ def gpunn_rate(binary, recipe, threads, steps):
 def child(arguments):
     command = [sys.executable, os.path.abspath(__file__), "--child", *map(str, arguments)]
     environment = dict(os.environ, OMP_NUM_THREADS=str(arguments[1]), OPENBLAS_NUM_THREADS=str(arguments[1]))
+    choose_core(environment)
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 

@@ -1,6 +1,7 @@
 #include <string>
 
 #include "benchmarks/op_bench.h"
+#include "benchmarks/rows/row_sizes.h"
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/elementwise/functions_impl.h"
 
@@ -70,8 +71,15 @@ void add_elementwise_rows(Bench& bench) {
     bench.row(kBinary[static_cast<int>(f)], "4096x1024", binary(f, 4096, 1024, false));
     bench.row(kBinary[static_cast<int>(f)], "4096x1024 + row", binary(f, 4096, 1024, true));
   }
-  for (const ActivationFunction f :
-       {ActivationFunction::gelu, ActivationFunction::gelu_tanh, ActivationFunction::silu}) {
+  // Its time in a library is the cost of a call: eager_bench measures that for ours.
+  bench.row(kBinary[static_cast<int>(BinaryFunction::add)], "P12 16",
+            binary(BinaryFunction::add, 1, 16, false));
+  for (const RowSizes& s : kCpuRows) {
+    const std::int64_t n = s.rows * s.cols;
+    bench.row(map_list(ActivationFunction::gelu), s.name, mapped(ActivationFunction::gelu, n, 0, 0));
+    bench.row(map_list(ActivationGrad::gelu), s.name, mapped(ActivationGrad::gelu, n, 0, 0));
+  }
+  for (const ActivationFunction f : {ActivationFunction::gelu_tanh, ActivationFunction::silu}) {
     const auto gradient = static_cast<ActivationGrad>(f);
     bench.row(map_list(f), std::to_string(kLarge), mapped(f, kLarge, 0, 0));
     bench.row(map_list(gradient), std::to_string(kLarge), mapped(gradient, kLarge, 0, 0));

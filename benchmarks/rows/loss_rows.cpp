@@ -1,4 +1,5 @@
 #include "benchmarks/op_bench.h"
+#include "benchmarks/rows/row_sizes.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 
@@ -17,9 +18,9 @@ P mean_over(std::int64_t n, LossKind kind) {
 }
 
 template <class P>
-P classes(std::int64_t rows, std::int64_t cols) {
+P classes(std::int64_t rows, std::int64_t cols, DType dtype = DType::f32) {
   P p{};
-  p.dtype = DType::f32;
+  p.dtype = dtype;
   p.rows = rows;
   p.cols = cols;
   p.targets.ignore_index = -100;
@@ -39,14 +40,17 @@ P pairs(std::int64_t rows, std::int64_t cols, PairKind kind) {
 }  // namespace
 
 void add_loss_rows(Bench& bench) {
-  constexpr struct {
-    const char* name;
-    std::int64_t rows, cols;
-  } kSizes[] = {{"64x10", 64, 10}, {"512x1000", 512, 1000}, {"64x50257", 64, 50257}, {"4x262144", 4, 262144}};
-  for (const auto& s : kSizes) {
-    bench.row(kCrossEntropyForward, s.name, classes<CrossEntropyProblem>(s.rows, s.cols));
-    bench.row(kCrossEntropyBackward, s.name, classes<CrossEntropyBackwardProblem>(s.rows, s.cols));
-  }
+  constexpr RowSizes kSizes[] = {
+      {"64x10", 64, 10}, {"512x1000", 512, 1000}, {"64x50257", 64, 50257}, {"4x262144", 4, 262144}};
+  const auto both = [&](const RowSizes& s, DType dtype, RunsOn runs_on) {
+    bench.row(kCrossEntropyForward, s.name, classes<CrossEntropyProblem>(s.rows, s.cols, dtype), s.cols,
+              runs_on);
+    bench.row(kCrossEntropyBackward, s.name, classes<CrossEntropyBackwardProblem>(s.rows, s.cols, dtype),
+              s.cols, runs_on);
+  };
+  for (const RowSizes& s : kSizes) both(s, DType::f32, RunsOn::everything);
+  for (const RowSizes& s : kCpuRows) both(s, DType::f32, RunsOn::everything);
+  for (const RowSizes& s : kRowReductions) both(s, DType::bf16, RunsOn::gpu);
   auto smoothed = classes<CrossEntropyProblem>(512, 1000);
   smoothed.targets.smoothing = 0.1;
   bench.row(kCrossEntropyForward, "512x1000 smoothing", smoothed);

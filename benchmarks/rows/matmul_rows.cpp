@@ -1,3 +1,6 @@
+#include <string>
+#include <utility>
+
 #include "benchmarks/op_bench.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 
@@ -55,6 +58,80 @@ BiasGradProblem bias_grad(std::int64_t rows, std::int64_t cols) {
   return p;
 }
 
+/// x w^T for x [M, K] and w [N, K], nothing applied.
+MatmulProblem plain(std::int64_t M, std::int64_t N, std::int64_t K, DType dtype) {
+  MatmulProblem p = product(Form::forward, M, K, N);
+  p.dtype = dtype;
+  p.has_bias = false;
+  p.activation = Activation::none;
+  return p;
+}
+
+std::string name_of(const char* id, const MatmulProblem& p, const char* what) {
+  const auto text = [](std::int64_t n) { return std::to_string(n); };
+  return std::string(id) + " " + text(p.M) + "x" + text(p.N) + "x" + text(p.K) + " " + what;
+}
+
+/// bf16 products M x N x K of a GPU, "TN" as BLAS calls x w^T: squares, GPT-2's layers over 16384 tokens,
+/// few rows.
+void add_gpu_rows(Bench& bench) {
+  constexpr DType bf16 = DType::bf16;
+  const auto row = [&](const char* id, const MatmulProblem& p, const char* what,
+                       RunsOn runs_on = RunsOn::gpu) {
+    bench.row(kMatmul, name_of(id, p, what), p, 2, runs_on);
+  };
+  row("G1", plain(8192, 8192, 8192, bf16), "TN");
+  row("G2", plain(4096, 4096, 4096, bf16), "TN");
+  row("G3", plain(2048, 2048, 2048, bf16), "TN");
+  row("G4", plain(1024, 1024, 1024, bf16), "TN", RunsOn::all_but_reference);
+  constexpr std::int64_t kTokens = 16384, kWidth = 768;
+  MatmulProblem p = plain(kTokens, 3 * kWidth, kWidth, bf16);
+  p.has_bias = true;
+  row("G5", p, "bias");
+  p = block_layer(kTokens, kWidth, 4 * kWidth, true);
+  p.dtype = bf16;
+  row("G6", p, "bias gelu saved");
+  p = block_layer(kTokens, 4 * kWidth, kWidth, false);
+  p.dtype = bf16;
+  row("G7", p, "bias residual");
+  row("G8", plain(kTokens, 50304, kWidth, bf16), "TN");
+  p = product(Form::weights, kTokens, 4 * kWidth, kWidth);
+  p.dtype = bf16;
+  row("G9", p, "dw");
+  row("G10", plain(4096, 7168, 16384, bf16), "TN");
+  row("G11", plain(128, 4096, 7168, bf16), "TN", RunsOn::all_but_reference);
+  row("G12", plain(16, 4096, 4096, bf16), "TN", RunsOn::all_but_reference);
+  for (const auto& [id, n] : {std::pair{"G1", 8192}, std::pair{"G2", 4096}, std::pair{"G3", 2048}}) {
+    p = plain(n, n, n, DType::f32);
+    p.tf32 = true;
+    row(id, p, "TN tf32");
+  }
+}
+
+/// Squares (both operands plain) and layers of few rows for a CPU.
+void add_cpu_rows(Bench& bench) {
+  constexpr struct {
+    const char* id;
+    std::int64_t n;
+  } kSquares[] = {{"P1", 64}, {"P1", 128}, {"P1", 256}, {"P2", 512}, {"P2", 1024}, {"P2", 2048}};
+  for (const auto& s : kSquares) {
+    MatmulProblem p = product(Form::input, s.n, s.n, s.n);
+    bench.row(kMatmul, name_of(s.id, p, "NN"), p, 2,
+              s.n > 512 ? RunsOn::all_but_reference : RunsOn::everything);
+  }
+  constexpr struct {
+    std::int64_t M, N, K;
+  } kSkinny[] = {{1, 4096, 4096}, {8, 1024, 1024}, {128, 10, 784}};
+  for (const auto& s : kSkinny) {
+    const MatmulProblem p = plain(s.M, s.N, s.K, DType::f32);
+    bench.row(kMatmul, name_of("P3", p, "TN"), p);
+  }
+  for (const std::int64_t n : {256, 1024, 2048}) {
+    const MatmulProblem p = plain(n, n, n, DType::bf16);
+    bench.row(kMatmul, name_of("P4", p, "TN"), p, 2, RunsOn::all_but_reference);
+  }
+}
+
 }  // namespace
 
 void add_matmul_rows(Bench& bench) {
@@ -77,10 +154,8 @@ void add_matmul_rows(Bench& bench) {
     bench.row(kMatmul, std::to_string(rows) + "x1024x1024 y", product(Form::forward, rows, 1024, 1024));
   bench.row(kMatmul, "4x65536x16 y", product(Form::forward, 4, 65536, 16));
   bench.row(kMatmul, "32768x64x16 dw", product(Form::weights, 32768, 64, 16));
-  for (const std::int64_t n : {128, 512, 1024}) {
-    MatmulProblem p = product(Form::input, n, n, n);
-    bench.row(kMatmul, std::to_string(n) + " cubed", p);
-  }
+  add_gpu_rows(bench);
+  add_cpu_rows(bench);
 }
 
 }  // namespace gpunn::bench

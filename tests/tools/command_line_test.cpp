@@ -201,6 +201,35 @@ TEST(CommandLineTest, BenchListsItsOps) {
   EXPECT_GT(json.as_array().size(), 5u);
 }
 
+TEST(CommandLineTest, BenchListsTheRowsOfAnOp) {
+  const Outcome o = run({"bench", "softmax", "--list", "--device", "cpu"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(contains(o.out, "GPU only"));
+  int cpu = 0, gpu = 0;
+  const JsonValue json =
+      JsonValue::parse(run({"bench", "softmax", "--list", "--row", "R1", "--json"}).out, "stdout");
+  for (const JsonValue& row : json.as_array()) EXPECT_EQ(row.at("case").as_string(), "R1 16384x768");
+  EXPECT_EQ(json.as_array().size(), 2u);
+  const JsonValue all = JsonValue::parse(run({"bench", "softmax", "--list", "--json"}).out, "stdout");
+  for (const JsonValue& row : all.as_array()) ++(row.at("runs_on").as_string() == "GPU only" ? gpu : cpu);
+  EXPECT_GT(cpu, 0);
+  EXPECT_EQ(gpu, 20);
+}
+
+TEST(CommandLineTest, BenchNamesTheRowsThatItDoesNotTime) {
+  const Outcome text = run({"bench", "softmax", "--row", "R7", "--device", "cpu"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_TRUE(contains(text.out, "not timed: GPU only")) << text.out;
+  const Outcome late =
+      run({"bench", "softmax", "--device", "cpu", "--budget", "0.000001", "--seconds", "0.001", "--json"});
+  ASSERT_EQ(late.code, 0) << late.err;
+  const JsonValue json = JsonValue::parse(late.out, "stdout");
+  EXPECT_TRUE(json.at("rows").as_array().empty());
+  for (const JsonValue& row : json.at("skipped").as_array())
+    EXPECT_EQ(row.at("reason").as_string(), "not reached in the time given");
+  EXPECT_GT(json.at("skipped").as_array().size(), 20u);
+}
+
 TEST(CommandLineTest, BenchOfTheBestAlone) {
   const Outcome o = run(
       {"bench", "softmax", "--row", "64x10", "--device", "cpu", "--seconds", "0.001", "--best", "--json"});

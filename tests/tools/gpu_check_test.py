@@ -16,22 +16,35 @@ case "$1" in
   info) echo '{"build":{"commit":"abc"},"devices":[{"device":"cpu","name":"CPU","problem":""},
         {"device":"cuda:0","name":"Some GPU (80 GB)","problem":"PROBLEM"}]}' ;;
   parity) echo '{"failed":0}'; exit PARITY ;;
-  *) echo '{"rows":[]}' ;;
+  *) echo '{"device":"cuda:0","commit":"abc","copy_bytes_per_second":3e12,"rows":[],"skipped":[]}' ;;
 esac
 """
 
 
+# A Python whose torch has CUDA, and which can run op_rows.py.
+PEER = """#!/bin/sh
+[ "$1" = -c ] && exit 0
+echo "peer $@" >> "$CALLS"
+echo '{"torch":"9.9","rows":[{"op":"softmax","direction":"forward","case":"8x4","dtype":"f32","seconds":1e-6,
+       "implementation":"torch_eager","ours":"cuda","ratio":2}],"geometric_means":{"torch_eager":2.0},
+       "left_out":{"torch_compile":"too old"}}'
+"""
+
+
 class GpuCheckTest(unittest.TestCase):
-    def run_check(self, *options, problem="", parity=0):
+    def run_check(self, *options, problem="", parity=0, peer=False):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             tool = root / "build/bin/gpunn"
             tool.parent.mkdir(parents=True)
             tool.write_text(GPUNN.replace("PROBLEM", problem).replace("PARITY", str(parity)))
             tool.chmod(0o755)
-            calls, out = root / "calls", root / "out"
+            calls, out, python = root / "calls", root / "out", root / "python"
+            python.write_text(PEER)
+            python.chmod(0o755)
             done = subprocess.run(
-                [ROOT / "tools/gpu_check.sh", "--build", root / "build", "--out", out, "--peer", "false", *options],
+                [ROOT / "tools/gpu_check.sh", "--build", root / "build", "--out", out, "--peer",
+                 python if peer else "false", *options],
                 capture_output=True, text=True, env={**os.environ, "CALLS": str(calls), "PATH": "/usr/bin:/bin"})
             files = {p.name: p.read_text() for p in out.glob("*")} if out.exists() else {}
             return done, calls.read_text() if calls.exists() else "", files
@@ -42,12 +55,26 @@ class GpuCheckTest(unittest.TestCase):
         self.assertEqual([line.split()[0] for line in calls.splitlines()], ["info", "parity", "bench", "train"])
         self.assertIn("parity --device cuda:0 --json", calls)
         self.assertEqual(json.loads(files["parity.json"]), {"failed": 0})
-        self.assertEqual(json.loads(files["bench.json"]), {"rows": []})
+        self.assertEqual(json.loads(files["bench.json"])["rows"], [])
+        self.assertIn("Commit abc", files["bench.md"])
+        self.assertNotIn("pytorch.json", files)
+        self.assertIn("| PyTorch beside ours | no PyTorch with CUDA here |", files["README.md"])
         summary = files["README.md"]
         self.assertTrue(summary.startswith("# some-gpu-80-gb\n"), summary)
         self.assertIn("| parity | passed |", summary)
         self.assertIn("compute-sanitizer | not on this machine", summary)
         self.assertIn(summary, done.stdout)
+
+    def test_the_peers_run_where_there_is_a_pytorch(self):
+        for options, modes in ((["--quick"], "softmax --modes eager,graph --device cuda"), ([], "gpunn --device cuda")):
+            done, calls, files = self.run_check(*options, peer=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            peer = next(line for line in calls.splitlines() if line.startswith("peer benchmarks/peers/op_rows.py"))
+            self.assertIn(modes, peer)
+            self.assertRegex(peer, r"--budget [1-9]\d+ --json -$")
+            self.assertEqual(json.loads(files["pytorch.json"])["torch"], "9.9")
+            self.assertIn("torch_eager's time / ours over 1 rows: 2.00", files["bench.md"])
+            self.assertIn("| table of benchmarks | passed |", files["README.md"])
 
     def test_a_failing_step_is_told_and_the_rest_still_runs(self):
         done, calls, files = self.run_check("--quick", parity=6)

@@ -41,7 +41,7 @@ void print_ops(const std::vector<std::string>& ops, bool as_json) {
 int run_bench(Words words) {
   Common common;
   bench::Options options;
-  std::string device_text = "best", threads = "1", seconds = "0.2";
+  std::string device_text = "best", threads = "1", seconds = "0.2", budget = "0";
   bool list = false;
   Arguments arguments(
       "bench [OP] [options]",
@@ -49,28 +49,34 @@ int run_bench(Words words) {
       {"gpunn bench softmax", "gpunn bench matmul --device cpu --threads 2",
        "gpunn bench --json > bench.json"});
   arguments.positional("OP", options.op, "op; all of them when left out");
-  arguments.flag("--list", list, "only list the ops that have rows");
+  arguments.flag("--list", list, "only list the ops that have rows, or the rows of OP");
   arguments.flag("--best", options.best_only, "only the implementation that a call would run");
-  arguments.option("--row", options.row, "NAME", "this row only");
+  arguments.option("--row", options.row, "NAME", "only the row of this name, or rows that begin so (G6)");
   arguments.option("--device", device_text, "D", "cpu, cuda, cuda:N or best [best]");
   arguments.option("--threads", threads, "N", "CPU threads [1]");
   arguments.option("--seconds", seconds, "S", "time for each row and implementation [0.2]");
+  arguments.option("--budget", budget, "S", "seconds after which no row is begun, 0 for no limit [0]");
   arguments.common(common);
   if (!arguments.parse(words)) return kOk;
 
   options.seconds_per_row = parse_number("--seconds", seconds, 0.001, 60);
+  options.budget = parse_number("--budget", budget, 0, 1e6);
   Runtime::current().set_threads(static_cast<int>(parse_number("--threads", threads, 1, 1024)));
   DeviceContext& context = open_device(device_text).context();
   const std::vector<std::string> known = ops_with_rows(context);
   check_op(options.op, known);
-  if (list) {
+  if (list && options.op.empty()) {
     print_ops(known, common.json);
     return kOk;
   }
+  options.names_only = list;
   bench::Bench bench(context, options);
   bench::add_all_rows(bench);
-  if (bench.results().empty()) throw UsageError("--row: no row of that name");
-  std::string text = common.json ? bench::to_json(bench) : bench::to_table(bench);
+  if (bench.results().empty() && bench.listed().empty() && bench.skipped().empty())
+    throw UsageError("--row: no row of that name");
+  std::string text = common.json ? (list ? bench::list_json(bench) : bench::to_json(bench))
+                     : list      ? bench::list_table(bench)
+                                 : bench::to_table(bench);
   if (!common.json) text.pop_back();
   print_line(text);
   return kOk;

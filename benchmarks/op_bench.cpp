@@ -23,7 +23,7 @@ double seconds_since(Clock::time_point start) {
 
 /// The value below which `part` of them lie.
 double quantile(std::vector<double> v, double part) {
-  const auto at = static_cast<std::ptrdiff_t>(part * static_cast<double>(v.size() - 1) + 0.5);
+  const auto at = static_cast<std::ptrdiff_t>(std::lround(part * static_cast<double>(v.size() - 1)));
   std::nth_element(v.begin(), v.begin() + at, v.end());
   return v[static_cast<std::size_t>(at)];
 }

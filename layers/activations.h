@@ -81,6 +81,7 @@ class GPUNN_API GELU : public Module {
  public:
   explicit GELU(GeluApproximate approximate = GeluApproximate::none) : approximate_(approximate) {}
   Tensor forward(const Tensor& x) override { return gelu(x, approximate_); }
+  GeluApproximate approximate() const noexcept { return approximate_; }
   GPUNN_MEMBERS()
 
  private:

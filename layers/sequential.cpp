@@ -13,6 +13,9 @@ Activation activation_of(const Module& module) {
   if (typeid(module) == typeid(ReLU)) return Activation::relu;
   if (typeid(module) == typeid(Sigmoid)) return Activation::sigmoid;
   if (typeid(module) == typeid(Tanh)) return Activation::tanh;
+  if (typeid(module) == typeid(GELU))
+    return static_cast<const GELU&>(module).approximate() == GeluApproximate::tanh ? Activation::gelu_tanh
+                                                                                   : Activation::gelu;
   return Activation::none;
 }
 }  // namespace

@@ -9,8 +9,8 @@
 
 namespace gpunn {
 
-/// Keys "0.weight", "1.weight", … . A Linear followed by a plain ReLU, Sigmoid or Tanh runs as one kernel
-/// with the same values; the activation keeps its place and number.
+/// Keys "0.weight", "1.weight", … . A Linear followed by a plain ReLU, Sigmoid, Tanh or GELU runs as one
+/// kernel with the same values; the activation keeps its place and number.
 ///   Sequential net(Linear(784, 128), ReLU(), Linear(128, 10));
 class GPUNN_API Sequential : public Module {
  public:

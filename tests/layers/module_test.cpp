@@ -253,12 +253,20 @@ TEST(ModuleTest, GradientsReachParametersAndGo) {
 }
 
 TEST(ModuleTest, SequentialFusesWithEqualValues) {
-  Sequential net(Linear(5, 8), ReLU(), Linear(8, 8), Tanh(), Linear(8, 3), Sigmoid());
-  const Tensor x = randn({7, 5});
+  Sequential net(Linear(5, 8), ReLU(), Linear(8, 8), Tanh(), Linear(8, 8), GELU(), Linear(8, 8),
+                 GELU(GeluApproximate::tanh), Linear(8, 3), Sigmoid());
+  const Tensor x = randn({7, 5}, {.requires_grad = true});
   Tensor h = x;
   for (std::size_t i = 0; i < net.size(); ++i) h = net[i](h);
-  const std::vector<float> fused = net(x).to_vector<float>(), plain = h.to_vector<float>();
+  const Tensor y = net(x);
+  const std::vector<float> fused = y.to_vector<float>(), plain = h.to_vector<float>();
   for (std::size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(fused[i], plain[i], 1e-6f) << i;
+  sum(square(h)).backward();
+  const std::vector<float> wanted = x.grad().to_vector<float>();
+  x.zero_grad();
+  sum(square(y)).backward();
+  const std::vector<float> got = x.grad().to_vector<float>();
+  for (std::size_t i = 0; i < wanted.size(); ++i) EXPECT_NEAR(got[i], wanted[i], 1e-6f) << i;
 }
 
 TEST(ModuleTest, SummaryNamesLayersAndCounts) {

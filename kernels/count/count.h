@@ -14,11 +14,12 @@
 // integers and rounded once; halves could not hold its counts. Weights are floating: f32 and f64 sums have
 // their dtype, sums of halves are f32.
 //
-// Special values, as in PyTorch: every NaN is distinct from every other, and comes last; -0 equals +0, and of
-// equal elements the first in x is shown. Histograms skip NaN and what lies outside. searchsorted puts a NaN
-// behind everything. The edges of a uniform histogram are low + i (high - low) / bins, computed in double and
-// rounded to f32: an element is compared with edges, never divided into a bin, so that all devices agree.
-// Empty tensors give empty or zero results, except where a slice would have no elements.
+// Special values: every NaN is distinct from every other, and comes last; -0 equals +0, and of equal elements
+// the first in x is shown. Histograms skip NaN (PyTorch 1.13 counts it in the first bin) and what lies
+// outside. searchsorted puts a NaN behind everything. The edges of a uniform histogram are low + i (high -
+// low) / bins, computed in double and rounded to f32: an element is compared with edges, never divided into a
+// bin, so that all devices agree. Empty tensors give empty or zero results, except where a slice would have
+// no elements.
 //
 // None of them is differentiable, bincount's and histogram's weights included (PyTorch has no gradient of
 // them either). The calls whose result's size depends on values (unique, bincount) or whose range does

@@ -8,8 +8,8 @@
 #   *_cublaslt.cpp, *_cudnn.cpp   cuda only, as are tests of that name (*_cublaslt_test.cpp)
 #   *_cub.cu        cuda only: calls of CUB and Thrust, which the emulation has no twin of
 #   *_onednn.cpp    wherever oneDNN's header is
-# References, files and recipes are compiled for size before speed (-O2): at -O3 they are a fifth of the library,
-# and nothing that has to be fast is in them.
+# References and files are compiled with -O2; recipes, layers and the table of ops for size: at -O3 they are a
+# quarter of the library, and nothing that has to be fast is in them.
 
 # FILES must be of the calling directory: source properties are visible only there.
 function(gpunn_cuda_sources target)
@@ -25,7 +25,9 @@ endfunction()
 
 function(gpunn_add_sources target)
   foreach(file IN LISTS ARGN)
-    if(file MATCHES "_ref\\.cpp$" OR target MATCHES "^gpunn_(io|models)$")
+    if(target MATCHES "^gpunn_(models|layers)$" OR file STREQUAL "op_table.cpp")
+      set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS "$<$<CONFIG:Release>:-Os>")
+    elseif(file MATCHES "_ref\\.cpp$" OR target STREQUAL "gpunn_io")
       set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS "$<$<CONFIG:Release>:-O2>")
     endif()
     if(file MATCHES "\\.cu$" OR file MATCHES "_cuda\\.cpp$")

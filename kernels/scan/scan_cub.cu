@@ -6,20 +6,12 @@
 #include <cub/device/device_scan.cuh>
 
 #include "gpunn/kernels/common/vendor_call.cuh"
+#include "gpunn/kernels/common/widen.cuh"
 #include "gpunn/kernels/scan/scan_impl.h"
 
 namespace gpunn {
 
 namespace {
-
-using Wide = unsigned long long;  // wraps around, as the sums of our own kernels do
-
-struct Widen {
-  template <class T>
-  GPUNN_HD Wide operator()(T v) const {
-    return static_cast<Wide>(static_cast<std::int64_t>(v));
-  }
-};
 
 /// f(call) with the vendor's call for the problem's dtype.
 template <class F>

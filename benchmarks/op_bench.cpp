@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "gpunn/core/device_api.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/philox.h"
 #include "gpunn/core/tensor.h"
 

@@ -8,6 +8,7 @@
 #include "gpunn/core/detail/block_pool.h"
 #include "gpunn/core/detail/bytes.h"
 #include "gpunn/core/detail/slab_bins.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 

@@ -8,11 +8,9 @@
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/device.h"
+#include "gpunn/core/exec.h"
 
 namespace gpunn {
-
-using RawStream = void*;  // cudaStream_t on a GPU; null is not used, the CPU's only stream is a dummy address
-using RawEvent = void*;   // cudaEvent_t on a GPU
 
 enum class CopyKind : std::uint8_t { host_to_device, device_to_host, device_to_device };
 

@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/memory.h"
 
 namespace gpunn {

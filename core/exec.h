@@ -5,11 +5,14 @@
 
 namespace gpunn {
 
+using RawStream = void*;  // cudaStream_t on a GPU; null is not used, the CPU's only stream is a dummy address
+using RawEvent = void*;   // cudaEvent_t on a GPU
+
 class CpuPool;
 class DeviceContext;
 
 struct Exec {
-  void* stream = nullptr;  // RawStream the work is issued on; unused on the CPU
+  RawStream stream = nullptr;  // the work is issued on it; unused on the CPU
   void* workspace =
       nullptr;  // scratch memory of at least what the implementation asked for, aligned to 64 bytes
   std::size_t workspace_bytes = 0;

@@ -9,6 +9,7 @@
 #include "gpunn/core/detail/poison.h"
 #include "gpunn/core/detail/size_class.h"
 #include "gpunn/core/detail/spin.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 

@@ -4,7 +4,10 @@
 #include <cstring>
 
 #include "gpunn/core/error.h"
+#include "gpunn/core/memory.h"
+#include "gpunn/core/memory_usage.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/scheduler.h"
 
 namespace gpunn::detail {
 
@@ -57,7 +60,7 @@ Choice choose(const char* op, std::span<const Candidate> candidates, const Devic
 }
 
 OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
-                 std::size_t workspace_bytes)
+                 std::size_t workspace_bytes, const char*)
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
@@ -76,13 +79,16 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
   if (workspace_bytes > 0) {
     exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
     exec_.workspace_bytes = workspace_bytes;
+    context.usage().add(MemoryTag::workspace, workspace_bytes);
   }
 }
 
 OpIssue::~OpIssue() {
   // In stream order after the work that uses it, so it can be handed out again at once.
-  if (exec_.workspace)
+  if (exec_.workspace) {
     exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
+    exec_.device->usage().remove(MemoryTag::workspace, exec_.workspace_bytes);
+  }
 }
 
 void OpIssue::commit() noexcept {

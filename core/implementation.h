@@ -13,13 +13,14 @@
 #include "gpunn/core/device.h"
 #include "gpunn/core/dtype.h"
 #include "gpunn/core/exec.h"
-#include "gpunn/core/scheduler.h"
+#include "gpunn/core/issue.h"
 #include "gpunn/core/storage.h"
 
 namespace gpunn {
 
-/// Does the same input give the same bits, run after run, on one machine type?
-enum class Determinism : std::uint8_t { bitwise, varies };
+/// When does the same input give the same bits? portable: on every device and machine; bitwise: run after run
+/// on one machine type; varies: not even that.
+enum class Determinism : std::uint8_t { portable, bitwise, varies };
 
 /// How an operand is used.
 enum class Role : std::uint8_t { in, out, inout };
@@ -122,19 +123,22 @@ GPUNN_API bool shadow_enabled(const DeviceContext& context) noexcept;
 /// it writes.
 class GPUNN_API OpIssue {
  public:
+  /// `entry`: name of the implementation, a literal.
   OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
-          std::size_t workspace_bytes);
+          std::size_t workspace_bytes, const char* entry);
   ~OpIssue();
   OpIssue(const OpIssue&) = delete;
   OpIssue& operator=(const OpIssue&) = delete;
   const Exec& exec() const noexcept { return exec_; }
+  /// An input has failed: nothing is to be run.
+  bool skipped() const noexcept { return issue_ && issue_->skipped(); }
   /// The work was issued without an exception.
   void commit() noexcept;
 
  private:
   Exec exec_{};
   std::span<Storage* const> writes_;
-  std::optional<Scheduler::Issue> issue_;  // only on devices with streams
+  std::optional<Issue> issue_;  // only on devices with streams
 };
 
 }  // namespace detail
@@ -176,14 +180,14 @@ void execute_slow(const ImplementationList<P>& list, P& problem, DeviceContext& 
   const auto& entry = list.entries[choice.index];
   auto described = operands(problem);
   if (choice.reference_on_device) {
-    OpIssue issue(context, reads, writes, 0);
-    run_on_host_copies(context, described, erase(problem, entry));
+    OpIssue issue(context, reads, writes, 0, entry.name);
+    if (!issue.skipped()) run_on_host_copies(context, described, erase(problem, entry));
     issue.commit();
     return;
   }
   const auto run = [&] {
-    OpIssue issue(context, reads, writes, workspace_of(entry, problem));
-    entry.run(problem, issue.exec());
+    OpIssue issue(context, reads, writes, workspace_of(entry, problem), entry.name);
+    if (!issue.skipped()) entry.run(problem, issue.exec());
     issue.commit();
   };
   if (!shadow_enabled(context)) return run();
@@ -202,10 +206,11 @@ void execute(const ImplementationList<P>& list, P& problem, DeviceContext& conte
   if (detail::plain_choice(context)) [[likely]] {
     const DeviceType type = detail::device_type(context);
     for (const auto& e : list.entries) {
-      if (e.device != type || e.determinism != Determinism::bitwise || (e.accepts && e.accepts(problem)))
+      if (e.device != type || e.determinism == Determinism::varies || (e.accepts && e.accepts(problem)))
         continue;
-      detail::OpIssue issue(context, reads, writes, workspace_of(e, problem));
-      e.run(problem, issue.exec());
+      detail::OpIssue issue(context, reads, writes, workspace_of(e, problem), e.name);
+      if (!issue.skipped()) [[likely]]
+        e.run(problem, issue.exec());
       issue.commit();
       return;
     }

@@ -3,6 +3,7 @@
 
 #include "gpunn/core/detail/cuda_check.h"
 #include "gpunn/core/detail/launch_host.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/flight_recorder.h"
 #include "gpunn/core/runtime.h"

@@ -8,13 +8,16 @@
 
 #include "gpunn/core/detail/cpu_count.h"
 #include "gpunn/core/detail/cuda_probe.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/memory.h"
+#include "gpunn/core/memory_usage.h"
+#include "gpunn/core/scheduler.h"
 
 namespace gpunn {
 namespace {
 
 constinit thread_local Runtime* t_runtime = nullptr;
-constinit thread_local const StreamScope* t_stream_scope = nullptr;
 
 std::string_view variable(const char* name) {
   const char* text = std::getenv(name);
@@ -37,6 +40,8 @@ RuntimeOptions RuntimeOptions::from_environment() {
   options.synchronous = flag("GPUNN_SYNC", false);
   options.shadow = flag("GPUNN_SHADOW", false);
   options.forced = variable("GPUNN_IMPL");
+  options.memory_debug = flag("GPUNN_MEMORY_DEBUG", false);
+  options.memory_trace = variable("GPUNN_MEMORY_TRACE");
   return options;
 }
 
@@ -65,9 +70,12 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       type_(api_->type()),
       streams_(std::make_unique<Streams>(*api_)),
       memory_(type_ == DeviceType::cpu ? make_host_allocator(*api_) : make_caching_allocator(*api_)),
+      usage_(std::make_unique<MemoryUsage>()),
       scheduler_(std::make_unique<Scheduler>(*api_)),
       compute_(take_stream(0)),
       lazy_(std::make_unique<Lazy>()) {}
+
+int DeviceContext::index() const noexcept { return api_->index(); }
 
 DeviceContext::~DeviceContext() {
   try {
@@ -116,12 +124,6 @@ RawStream DeviceContext::copy_out_stream() {
   std::lock_guard lock(lazy_->mutex);
   if (!lazy_->copy_out) lazy_->copy_out = take_stream(0);
   return lazy_->copy_out;
-}
-
-RawStream DeviceContext::current_stream() const noexcept {
-  for (const StreamScope* scope = t_stream_scope; scope; scope = scope->previous_)
-    if (scope->context_ == this) return scope->stream_;
-  return compute_;
 }
 
 void DeviceContext::synchronize() {
@@ -179,30 +181,5 @@ DeviceContext& Runtime::adopt(std::unique_ptr<DeviceApi> api) {
 
 RuntimeScope::RuntimeScope(Runtime& runtime) noexcept : previous_(std::exchange(t_runtime, &runtime)) {}
 RuntimeScope::~RuntimeScope() { t_runtime = previous_; }
-
-// Streams
-
-Stream::Stream(Device device, int priority)
-    : context_(&device.context()), raw_(context_->take_stream(priority)), priority_(priority) {}
-
-Stream::~Stream() {
-  if (context_) context_->give_stream(raw_, priority_);
-}
-
-Stream::Stream(Stream&& other) noexcept
-    : context_(std::exchange(other.context_, nullptr)), raw_(other.raw_), priority_(other.priority_) {}
-
-Stream& Stream::operator=(Stream&& other) noexcept {
-  std::swap(context_, other.context_);
-  std::swap(raw_, other.raw_);
-  std::swap(priority_, other.priority_);
-  return *this;
-}
-
-void Stream::synchronize() { context_->api().synchronize_stream(raw_); }
-
-StreamScope::StreamScope(DeviceContext& context, RawStream stream) noexcept
-    : context_(&context), stream_(stream), previous_(std::exchange(t_stream_scope, this)) {}
-StreamScope::~StreamScope() { t_stream_scope = previous_; }
 
 }  // namespace gpunn

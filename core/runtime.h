@@ -11,19 +11,25 @@
 #include "gpunn/core/api.h"
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/core/device.h"
-#include "gpunn/core/device_api.h"
-#include "gpunn/core/memory.h"
+#include "gpunn/core/exec.h"
 #include "gpunn/core/random.h"
-#include "gpunn/core/scheduler.h"
 
 namespace gpunn {
 
+class DeviceApi;
+class MemoryResource;
+class MemoryUsage;
+class Scheduler;
+
 struct RuntimeOptions {
-  int threads = 0;            // CPU pool size; 0: GPUNN_NUM_THREADS, else the cores this process may use
-  bool deterministic = true;  // GPUNN_DETERMINISTIC=0 turns it off
-  bool synchronous = false;   // GPUNN_SYNC=1: wait after every launch
-  bool shadow = false;        // GPUNN_SHADOW=1: run every op on the reference too and compare
-  std::string forced = {};    // GPUNN_IMPL: "softmax=ref,matmul=cpu"
+  int threads = 0;                // CPU pool size; 0: GPUNN_NUM_THREADS, else the cores this process may use
+  bool deterministic = true;      // GPUNN_DETERMINISTIC=0 turns it off
+  bool synchronous = false;       // GPUNN_SYNC=1: wait after every launch
+  bool shadow = false;            // GPUNN_SHADOW=1: run every op on the reference too and compare
+  std::string forced = {};        // GPUNN_IMPL: "softmax=ref,matmul=cpu"
+  bool memory_debug = false;      // GPUNN_MEMORY_DEBUG=1: red zones, poison, use across streams checked
+  std::size_t memory_limit = 0;   // GPUNN_MEMORY_LIMIT: most bytes a GPU's allocator reserves; 0: no limit
+  std::string memory_trace = {};  // GPUNN_MEMORY_TRACE: CSV file of every allocation
   /// The options with the environment applied.
   GPUNN_API static RuntimeOptions from_environment();
 };
@@ -41,8 +47,10 @@ class GPUNN_API DeviceContext {
   DeviceApi& api() const noexcept { return *api_; }
   DeviceType type() const noexcept { return type_; }
   bool is_cpu() const noexcept { return type_ == DeviceType::cpu; }
-  int index() const noexcept { return api_->index(); }
+  int index() const noexcept;
   MemoryResource& memory() const noexcept { return *memory_; }
+  /// Who holds its memory, by tag; limits; trace.
+  MemoryUsage& usage() const noexcept { return *usage_; }
   /// Pinned host memory for copies (ordinary memory on the CPU); made on first use.
   MemoryResource& pinned();
   Scheduler& scheduler() const noexcept { return *scheduler_; }
@@ -67,6 +75,7 @@ class GPUNN_API DeviceContext {
   struct Streams;
   std::unique_ptr<Streams> streams_;  // declared before what uses them in its destructor
   std::unique_ptr<MemoryResource> memory_, pinned_;
+  std::unique_ptr<MemoryUsage> usage_;
   std::unique_ptr<Scheduler> scheduler_;
   RawStream compute_ = nullptr;
   struct Lazy;
@@ -115,42 +124,6 @@ class GPUNN_API RuntimeScope {
 
  private:
   Runtime* previous_;
-};
-
-/// A user stream of a device; work issued under its StreamScope runs beside other streams. Destroying it does
-/// not wait: the device stream goes back to the context and may serve another Stream later. The CPU has one
-/// stream for all.
-class GPUNN_API Stream {
- public:
-  explicit Stream(Device device, int priority = 0);
-  ~Stream();
-  Stream(Stream&& other) noexcept;
-  Stream& operator=(Stream&& other) noexcept;
-  Device device() const noexcept { return Device(*context_); }
-  RawStream raw() const noexcept { return raw_; }
-  void synchronize();
-
- private:
-  DeviceContext* context_;  // null when moved from
-  RawStream raw_;
-  int priority_;
-};
-
-/// Makes `stream` the calling thread's current stream on its device. The stream must outlive the scope.
-class GPUNN_API StreamScope {
- public:
-  explicit StreamScope(const Stream& stream) noexcept
-      : StreamScope(stream.device().context(), stream.raw()) {}
-  StreamScope(DeviceContext& context, RawStream stream) noexcept;
-  ~StreamScope();
-  StreamScope(const StreamScope&) = delete;
-  StreamScope& operator=(const StreamScope&) = delete;
-
- private:
-  friend class DeviceContext;
-  const DeviceContext* context_;
-  RawStream stream_;
-  const StreamScope* previous_;  // scopes of a thread form a chain; the innermost one of a device counts
 };
 
 }  // namespace gpunn

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/memory.h"
 
 namespace gpunn {
@@ -172,10 +173,10 @@ void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock,
 Scheduler::Scheduler(DeviceApi& api) : state_(std::make_unique<State>(api)) {}
 Scheduler::~Scheduler() = default;
 
-Scheduler::Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> reads,
-                        std::span<Storage* const> writes)
+Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> reads,
+             std::span<Storage* const> writes)
     : scheduler_(scheduler), stream_(stream), reads_(reads), writes_(writes) {
-  State& s = *scheduler.state_;
+  Scheduler::State& s = *scheduler.state_;
   std::unique_lock lock(s.mutex);
   StreamState& state = s.state_of(stream);
   for (Storage* storage : reads) {
@@ -191,15 +192,15 @@ Scheduler::Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storag
   lock.release();  // held until the issue ends
 }
 
-void Scheduler::Issue::commit() noexcept {
+void Issue::commit() noexcept {
   if (!open_) return;
   open_ = false;
-  State& s = *scheduler_.state_;
+  Scheduler::State& s = *scheduler_.state_;
   s.record(s.state_of(stream_), reads_, writes_);
   s.mutex.unlock();
 }
 
-Scheduler::Issue::~Issue() { commit(); }
+Issue::~Issue() { commit(); }
 
 void Scheduler::wait_readable(Storage& storage) {
   std::unique_lock lock(state_->mutex);

@@ -12,6 +12,7 @@
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/device_api.h"
+#include "gpunn/core/issue.h"
 #include "gpunn/core/storage.h"
 
 namespace gpunn {
@@ -23,27 +24,7 @@ class GPUNN_API Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  /// One issue of work on `stream`: the constructor makes the stream wait for whatever `reads` and `writes`
-  /// depend on, the work follows, then commit(). In between the scheduler's lock is held (recursively: the
-  /// same thread may issue within), so that the order of issue and the order of records agree.
-  class GPUNN_API Issue {
-   public:
-    Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> reads,
-          std::span<Storage* const> writes);
-    /// Records the accesses and ends the issue.
-    void commit() noexcept;
-    /// Without commit() (an exception in between) the accesses are recorded all the same: part of the work
-    /// may have been issued, and waiting for it harms nobody.
-    ~Issue();
-    Issue(const Issue&) = delete;
-    Issue& operator=(const Issue&) = delete;
-
-   private:
-    Scheduler& scheduler_;
-    RawStream stream_;
-    std::span<Storage* const> reads_, writes_;
-    bool open_ = true;
-  };
+  using Issue = gpunn::Issue;
 
   /// The host waits until `storage` may be read (its writer is done) or written (readers too).
   void wait_readable(Storage& storage);
@@ -62,6 +43,7 @@ class GPUNN_API Scheduler {
   Counters counters() const;
 
  private:
+  friend class gpunn::Issue;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -7,8 +7,10 @@
 #include <memory>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/implementation.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
 
 namespace gpunn::detail {

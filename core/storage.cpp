@@ -4,6 +4,7 @@
 #include "gpunn/core/detail/poison.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
+#include "gpunn/core/memory_usage.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/scheduler.h"
 
@@ -29,7 +30,9 @@ Ref<Storage> Storage::allocate(DeviceContext& context, std::size_t bytes, Place 
   MemoryResource& resource = resource_of(context, place);
   void* const data = resource.allocate(bytes, stream);
   try {
-    return Ref<Storage>::adopt(new Storage(context, data, bytes, stream, place));
+    auto* const s = new Storage(context, data, bytes, stream, place, current_memory_tag());
+    context.usage().add(s->tag(), bytes);
+    return Ref<Storage>::adopt(s);
   } catch (...) {
     resource.deallocate(data, bytes, stream);
     throw;
@@ -41,11 +44,18 @@ Ref<Storage> Storage::slice(const Ref<Storage>& block, std::size_t offset, std::
   GPUNN_CHECK(offset <= whole && bytes <= whole && detail::round_up(bytes, kSliceAlignment) <= whole - offset,
               "expected a slice with its padding within ", whole, " bytes, got ", bytes, " from ", offset);
   auto* const s = new Storage(*block->context_, static_cast<char*>(block->data_) + offset, bytes,
-                              block->stream_, block->place_);
+                              block->stream_, block->place_, block->tag());
   s->block_ = block;
   const auto [gap, gap_bytes] = gap_after(*s);
   detail::poison(gap, gap_bytes);
   return Ref<Storage>::adopt(s);
+}
+
+void Storage::retag(MemoryTag tag) noexcept {
+  Storage& held = block_ ? *block_ : *this;
+  const MemoryTag before = held.tag_.exchange(tag, std::memory_order_relaxed);
+  context_->usage().add(tag, held.bytes_);
+  context_->usage().remove(before, held.bytes_);
 }
 
 void Storage::destroy() noexcept {
@@ -57,6 +67,7 @@ void Storage::destroy() noexcept {
     MemoryResource& resource = resource_of(*context_, place_);
     if (history) context_->scheduler().forget(*this, resource);
     resource.deallocate(data_, bytes_, stream_);
+    context_->usage().remove(tag(), bytes_);
   } else if (history) {
     context_->scheduler().forget(*this, context_->memory());
   }

@@ -7,7 +7,8 @@
 #include <utility>
 
 #include "gpunn/core/api.h"
-#include "gpunn/core/device_api.h"
+#include "gpunn/core/exec.h"
+#include "gpunn/core/memory_tag.h"
 
 namespace gpunn {
 
@@ -59,7 +60,8 @@ class GPUNN_API Storage {
   /// Where the bytes live: memory of the device, or host memory that its copies can reach (pinned).
   enum class Place : std::uint8_t { device, pinned_host };
 
-  /// Fresh, uninitialised memory from the context's allocator. Throws OutOfMemory.
+  /// Fresh, uninitialised memory from the context's allocator, held for the calling thread's memory tag.
+  /// Throws OutOfMemory.
   static Ref<Storage> allocate(DeviceContext& context, std::size_t bytes, Place place = Place::device);
   /// A part of `block`, padded to kSliceAlignment, with dependencies and versions of its own. Parts must not
   /// overlap, and nobody may use the block itself. Its memory goes back when the last part dies, for use
@@ -79,6 +81,11 @@ class GPUNN_API Storage {
   std::uint32_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
   void bump_version() noexcept { version_.fetch_add(1, std::memory_order_relaxed); }
 
+  /// What the memory is held for; of a slice, what its block is.
+  MemoryTag tag() const noexcept { return owner().tag_.load(std::memory_order_relaxed); }
+  /// From now on it is held for `tag`.
+  void retag(MemoryTag tag) noexcept;
+
   /// Is there only one reference?
   bool exclusive() const noexcept { return references_.load(std::memory_order_acquire) == 1; }
   void retain() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -89,8 +96,9 @@ class GPUNN_API Storage {
   AccessHistory* history = nullptr;  // owned by the scheduler, guarded by its lock
 
  private:
-  Storage(DeviceContext& context, void* data, std::size_t bytes, RawStream stream, Place place) noexcept
-      : data_(data), bytes_(bytes), context_(&context), stream_(stream), place_(place) {}
+  Storage(DeviceContext& context, void* data, std::size_t bytes, RawStream stream, Place place,
+          MemoryTag tag) noexcept
+      : data_(data), bytes_(bytes), context_(&context), stream_(stream), place_(place), tag_(tag) {}
   ~Storage() = default;
   void destroy() noexcept;
 
@@ -102,6 +110,7 @@ class GPUNN_API Storage {
   std::atomic<std::uint32_t> references_{1};
   std::atomic<std::uint32_t> version_{0};
   Place place_;
+  std::atomic<MemoryTag> tag_;
 };
 
 }  // namespace gpunn

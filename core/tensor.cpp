@@ -5,8 +5,10 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/detail/make_impl.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/op.h"
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/core/scheduler.h"
 
 namespace gpunn {
 

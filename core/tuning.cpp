@@ -7,7 +7,9 @@
 #include <mutex>
 #include <set>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
 
 namespace gpunn {

@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "gpunn/core/build_info.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/runtime.h"
 
 namespace gpunn {

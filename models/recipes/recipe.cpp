@@ -1,5 +1,6 @@
 #include "gpunn/models/recipes/recipe.h"
 
+#include "gpunn/core/memory.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/tuning.h"

@@ -10,8 +10,10 @@
 #include <thread>
 #include <vector>
 
+#include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/scheduler.h"
+#include "gpunn/core/stream.h"
 #include "tests/support/devices.h"
 #include "tests/support/fake_device.h"
 

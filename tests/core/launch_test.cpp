@@ -17,7 +17,11 @@
 #if GPUNN_EMULATED
 #include <cuda_runtime.h>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/emulation/config.h"
+#include "gpunn/core/memory.h"
+#include "gpunn/core/scheduler.h"
+#include "gpunn/core/stream.h"
 #endif
 
 namespace gpunn {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "tests/support/fake_device.h"
 

@@ -12,9 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/flight_recorder.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/storage.h"
+#include "gpunn/core/stream.h"
 #include "tests/support/fake_device.h"
 
 namespace gpunn {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "gpunn/core/error.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
 #include "tests/support/fake_device.h"
 #include "tests/support/random_programs.h"

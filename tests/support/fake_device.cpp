@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 
 namespace gpunn::testing {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)

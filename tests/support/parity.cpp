@@ -65,7 +65,8 @@ class Trial {
     const std::size_t workspace_bytes = p_.problem->workspace(entry_);
     void* const workspace = buffers.add_workspace(workspace_bytes);
     {
-      gpunn::detail::OpIssue issue(context, buffers.storages(), buffers.storages(), 0);
+      gpunn::detail::OpIssue issue(context, buffers.storages(), buffers.storages(), 0,
+                                   case_.entries[entry_].name);
       Exec exec = issue.exec();
       exec.workspace = workspace;
       exec.workspace_bytes = workspace_bytes;

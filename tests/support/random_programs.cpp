@@ -4,7 +4,9 @@
 #include <array>
 #include <span>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/scheduler.h"
+#include "gpunn/core/stream.h"
 
 namespace gpunn::testing {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/storage.h"
+#include "gpunn/core/stream.h"
 
 namespace gpunn::testing {
 

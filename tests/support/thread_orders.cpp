@@ -5,6 +5,7 @@
 #include "gpunn/core/runtime.h"
 
 #if GPUNN_EMULATED
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/emulation/config.h"
 #endif
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gpunn/core/build_info.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"

@@ -12,6 +12,7 @@
 
 #include "arguments.h"
 #include "gpunn/core/build_info.h"
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/io/json_writer.h"

@@ -10,6 +10,7 @@
 
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/stream.h"
 
 namespace gpunn {
 

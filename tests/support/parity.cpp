@@ -66,7 +66,7 @@ class Trial {
     void* const workspace = buffers.add_workspace(workspace_bytes);
     {
       gpunn::detail::OpIssue issue(context, buffers.storages(), buffers.storages(), 0,
-                                   case_.entries[entry_].name);
+                                   case_.entries[entry_].name.c_str());
       Exec exec = issue.exec();
       exec.workspace = workspace;
       exec.workspace_bytes = workspace_bytes;

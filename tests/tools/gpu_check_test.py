@@ -21,6 +21,13 @@ esac
 """
 
 
+# Runs what it was to look at.
+SANITIZER = """#!/bin/sh
+echo "sanitizer $1 $2" >> "$CALLS"
+while [ "${1#--}" != "$1" ]; do shift 2; done
+exec "$@"
+"""
+
 # A Python whose torch has CUDA, and which can run op_rows.py.
 PEER = """#!/bin/sh
 [ "$1" = -c ] && exit 0
@@ -32,7 +39,7 @@ echo '{"torch":"9.9","rows":[{"op":"softmax","direction":"forward","case":"8x4",
 
 
 class GpuCheckTest(unittest.TestCase):
-    def run_check(self, *options, problem="", parity=0, peer=False):
+    def run_check(self, *options, problem="", parity=0, peer=False, sanitizer=False):
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             tool = root / "build/bin/gpunn"
@@ -42,10 +49,13 @@ class GpuCheckTest(unittest.TestCase):
             calls, out, python = root / "calls", root / "out", root / "python"
             python.write_text(PEER)
             python.chmod(0o755)
+            if sanitizer:
+                (root / "compute-sanitizer").write_text(SANITIZER)
+                (root / "compute-sanitizer").chmod(0o755)
             done = subprocess.run(
                 [ROOT / "tools/gpu_check.sh", "--build", root / "build", "--out", out, "--peer",
                  python if peer else "false", *options],
-                capture_output=True, text=True, env={**os.environ, "CALLS": str(calls), "PATH": "/usr/bin:/bin"})
+                capture_output=True, text=True, env={**os.environ, "CALLS": str(calls), "PATH": f"{root}:/usr/bin:/bin"})
             files = {p.name: p.read_text() for p in out.glob("*")} if out.exists() else {}
             return done, calls.read_text() if calls.exists() else "", files
 
@@ -75,6 +85,20 @@ class GpuCheckTest(unittest.TestCase):
             self.assertEqual(json.loads(files["pytorch.json"])["torch"], "9.9")
             self.assertIn("torch_eager's time / ours over 1 rows: 2.00", files["bench.md"])
             self.assertIn("| table of benchmarks | passed |", files["README.md"])
+
+    def test_every_tool_of_the_sanitizer_sees_every_op(self):
+        for options, tools in ((["--quick"], ["memcheck"]),
+                               ([], ["memcheck", "racecheck", "initcheck", "synccheck"])):
+            done, calls, files = self.run_check(*options, sanitizer=True)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            lines = calls.splitlines()
+            seen = [i for i, line in enumerate(lines) if line.startswith("sanitizer")]
+            self.assertEqual([lines[i].split()[2] for i in seen], tools)
+            for i in seen:
+                self.assertRegex(lines[i + 1], r"^parity --device cuda:0 --most-elements 20000 --budget [1-9]\d*$")
+            self.assertIn("| compute-sanitizer | passed |", files["README.md"])
+        done, _, files = self.run_check("--quick", sanitizer=True, parity=6)
+        self.assertIn("| compute-sanitizer | FAILED (1) |", files["README.md"])
 
     def test_a_failing_step_is_told_and_the_rest_still_runs(self):
         done, calls, files = self.run_check("--quick", parity=6)

@@ -1,5 +1,8 @@
 // gpunn parity: every op, implementation and dtype against the reference, with the harness of the tests.
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <vector>
 
 #include "arguments.h"
@@ -67,7 +70,38 @@ void check_selection(const parity::Suite& suite, const parity::Options& options)
   if (!has_implementation) refuse("--impl", options.implementation, implementations);
 }
 
-std::string to_json(const parity::Report& report, const Device& device) {
+// What a limited run leaves out.
+struct Limits {
+  double seconds = 0;                    // no op is begun after them; 0: no limit
+  std::vector<std::string> not_reached;  // ops, when the time was over
+};
+
+// One op after the other, while there is time. An entry all of whose cases are too large is no failure here.
+parity::Report run_limited(const parity::Suite& suite, parity::Options options, Limits& limits) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::string> ops;
+  for (const parity::Case& c : suite.cases())
+    if ((options.op.empty() || options.op == c.op) && std::find(ops.begin(), ops.end(), c.op) == ops.end())
+      ops.push_back(c.op);
+  parity::Report all;
+  for (const std::string& op : ops) {
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+    if (limits.seconds > 0 && elapsed.count() >= limits.seconds) {
+      limits.not_reached.push_back(op);
+      continue;
+    }
+    options.op = op;
+    parity::Report one = parity::run(suite, options);
+    if (options.most_elements > 0)
+      std::erase_if(one.failures,
+                    [](const parity::Failure& f) { return f.kind == parity::FailureKind::never_run; });
+    std::move(one.rows.begin(), one.rows.end(), std::back_inserter(all.rows));
+    std::move(one.failures.begin(), one.failures.end(), std::back_inserter(all.failures));
+  }
+  return all;
+}
+
+std::string to_json(const parity::Report& report, const Device& device, const Limits& limits) {
   const Totals t = totals_of(report);
   JsonWriter json;
   json.begin_object().field("device", to_string(device)).field("cases", t.cases).field("failed", t.failed);
@@ -80,6 +114,8 @@ std::string to_json(const parity::Report& report, const Device& device) {
     json.field("direction", r.direction).field("cases", r.cases).field("failed", r.failed);
     json.field("worst_error", r.worst_error).field("bound", r.bound).end_object();
   }
+  json.end_array().key("not_reached").begin_array();
+  for (const std::string& op : limits.not_reached) json.value(op);
   return json.end_array().end_object().take();
 }
 
@@ -119,8 +155,9 @@ void write_html(const std::string& path, const parity::Report& report, const Dev
 
 int run_parity(Words words) {
   Common common;
-  std::string device_text = "best", dtypes, html;
+  std::string device_text = "best", dtypes, html, most_elements = "0", budget = "0";
   parity::Options options;
+  Limits limits;
   Arguments arguments("parity [options]",
                       "Compares every implementation of every op with its reference in double.",
                       {"gpunn parity --device cuda:0", "gpunn parity --op softmax --dtype f32,bf16",
@@ -129,24 +166,30 @@ int run_parity(Words words) {
   arguments.option("--impl", options.implementation, "NAME", "this implementation only");
   arguments.option("--device", device_text, "D", "cpu, cuda, cuda:N or best [best]");
   arguments.option("--dtype", dtypes, "T,...", "these dtypes only: f32, f16, bf16");
+  arguments.option("--most-elements", most_elements, "N",
+                   "leave out cases with more elements, 0 for none [0]");
+  arguments.option("--budget", budget, "S", "seconds after which no op is begun, 0 for no limit [0]");
   arguments.option("--html", html, "FILE", "write a page with the table");
   arguments.common(common);
   if (!arguments.parse(words)) return kOk;
 
+  options.most_elements = static_cast<std::int64_t>(parse_number("--most-elements", most_elements, 0, 1e12));
+  limits.seconds = parse_number("--budget", budget, 0, 1e6);
   options.dtypes = parse_dtypes(dtypes);
   options.device = open_device(device_text);
   const parity::Suite suite = parity::all_cases();
   check_selection(suite, options);
   if (!html.empty()) AtomicFile probe(html);  // a page that cannot be written is told before the work
-  const parity::Report report = parity::run(suite, options);
+  const parity::Report report = run_limited(suite, options, limits);
   const Totals t = totals_of(report);
 
   if (common.json) {
-    print_line(to_json(report, options.device));
+    print_line(to_json(report, options.device, limits));
   } else {
     for (const parity::Row& row : report.rows) print_line(row_text(row));
     print_line(std::to_string(t.cases) + " cases on " + to_string(options.device) + ", " +
                std::to_string(t.failed) + " failed");
+    for (const std::string& op : limits.not_reached) print_line("not reached in the time: " + op);
   }
   if (!common.quiet)
     for (const parity::Failure& failure : report.failures)

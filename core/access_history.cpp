@@ -51,16 +51,16 @@ void FailureList::fail_unnamed(AccessHistory& h) noexcept {
   update(h);
 }
 
-void FailureList::inherit(std::span<Storage* const> reads, std::span<Storage* const> writes) noexcept {
-  for (const Storage* read : reads) {
-    const AccessHistory* from = read->history;
-    if (!from || !from->listed) continue;
+void FailureList::inherit(std::span<Storage* const> from, std::span<Storage* const> writes) noexcept {
+  for (const Storage* source : from) {
+    const AccessHistory* const history = source->history;
+    if (!history || !history->listed) continue;
     for (const Storage* written : writes) {
       AccessHistory& to = *written->history;
-      if (&to == from) continue;
-      for (const auto& outcome : from->outcomes)
+      if (&to == history) continue;
+      for (const auto& outcome : history->outcomes)
         if (!outcome->succeeded()) depend(to, outcome);
-      if (from->unnamed) fail_unnamed(to);
+      if (history->unnamed) fail_unnamed(to);
     }
   }
 }

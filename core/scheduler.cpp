@@ -85,7 +85,7 @@ struct Scheduler::State {
   void order(StreamState& stream, const Access& before);
   void record(StreamState& stream, std::span<Storage* const> reads,
               std::span<Storage* const> writes) noexcept;
-  bool skip(std::span<Storage* const> reads);
+  bool skip(std::span<Storage* const> operands);
   void fail(std::span<Storage* const> writes, const std::exception_ptr& cause, std::string place) noexcept;
   void wait(std::unique_lock<std::recursive_mutex>& lock, Storage& storage, std::span<const Access> accesses);
 };
@@ -156,9 +156,9 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
   }
 }
 
-// Is an input of an issue failed? That of a lost device throws: there, every call fails by itself.
-bool Scheduler::State::skip(std::span<Storage* const> reads) {
-  for (const Storage* storage : reads) {
+// Has an operand of an issue failed? That of a lost device throws: there, every call fails by itself.
+bool Scheduler::State::skip(std::span<Storage* const> operands) {
+  for (const Storage* storage : operands) {
     AccessHistory* const history = storage->history;
     if (!history || !failures.failed(*history)) continue;
     for (const auto& outcome : history->outcomes)
@@ -219,7 +219,7 @@ Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> r
     : scheduler_(scheduler), stream_(stream), reads_(reads), writes_(writes) {
   Scheduler::State& s = *scheduler.state_;
   std::unique_lock lock(s.mutex);
-  if (!s.failures.empty() && s.skip(reads)) [[unlikely]] {
+  if (!s.failures.empty() && (s.skip(reads) || s.skip(writes))) [[unlikely]] {
     for (Storage* storage : writes) s.history_of(*storage);
     skipped_ = true;
     lock.release();
@@ -245,8 +245,10 @@ void Issue::commit() noexcept {
   Scheduler::State& s = *scheduler_.state_;
   if (!skipped_) [[likely]]
     s.record(s.state_of(stream_), reads_, writes_);
-  if (!s.failures.empty()) [[unlikely]]
+  if (!s.failures.empty()) [[unlikely]] {
     s.failures.inherit(reads_, writes_);
+    s.failures.inherit(writes_, writes_);  // an op may read what it writes without saying so
+  }
   s.mutex.unlock();
 }
 

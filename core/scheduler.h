@@ -8,11 +8,11 @@
 //
 // Failures. A storage keeps the outcomes that its contents depend on: those of work that failed while it was
 // issued, of asynchronous work that may still fail (expect()), and what a wait met. What an issue writes
-// depends on whatever its inputs depend on, so a failure that is reported late reaches results issued before.
-// An issue that reads a failed storage is skipped: nothing runs, and what it would have written has failed
-// with it. The host's waits throw the first failure, each time they are called. A failure ends with its
-// storage, or when the whole storage is written anew (Overwrite); writing a part of it does not mend the
-// rest.
+// depends on whatever its operands depend on, so a failure that is reported late reaches results issued
+// before. An issue with a failed operand is skipped: nothing runs, and all that it would have written has
+// failed with it. That holds for what it only writes as well: many an op reads that, too, or writes a part of
+// it. The host's waits throw the first failure, each time they are called. A failure ends with its storage,
+// or when the whole storage is written anew within an Overwrite.
 #include <cstdint>
 #include <exception>
 #include <memory>

@@ -39,8 +39,8 @@ class FailureList {
   void depend(AccessHistory& history, const std::shared_ptr<Outcome>& outcome) noexcept;
   /// ... and have failed, for a reason that could not be noted.
   void fail_unnamed(AccessHistory& history) noexcept;
-  /// What `writes` depend on, now that they were computed from `reads`.
-  void inherit(std::span<Storage* const> reads, std::span<Storage* const> writes) noexcept;
+  /// What `writes` depend on, now that they were computed from `from`.
+  void inherit(std::span<Storage* const> from, std::span<Storage* const> writes) noexcept;
   /// Its contents depend on nothing any more.
   void clear(AccessHistory& history) noexcept;
   /// Has what `history` depends on failed? Forgets what has succeeded.

@@ -67,6 +67,13 @@ class GPUNN_API DeviceApi {
   virtual void fill_bytes(void* dst, int value, std::size_t bytes, RawStream stream) = 0;
   /// Runs `callback(argument)` on a host thread after the work before it; it must not call the device.
   virtual void host_callback(RawStream stream, void (*callback)(void*), void* argument) = 0;
+
+  /// GPUNN_SYNC=1: copies, fills and callbacks are waited for before their call returns, so that a failure is
+  /// met at the one that failed. Set once, before the device is used.
+  void set_synchronous(bool on) noexcept { synchronous_ = on; }
+
+ protected:
+  bool synchronous_ = false;
 };
 
 GPUNN_API std::unique_ptr<DeviceApi> make_cpu_device_api();

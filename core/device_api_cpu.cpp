@@ -10,6 +10,7 @@
 
 #include "gpunn/core/detail/bytes.h"
 #include "gpunn/core/detail/cpu_count.h"
+#include "gpunn/core/detail/wrap_cpu_api.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 
@@ -113,6 +114,11 @@ class CpuDeviceApi final : public DeviceApi {
 
 }  // namespace
 
-std::unique_ptr<DeviceApi> make_cpu_device_api() { return std::make_unique<CpuDeviceApi>(); }
+std::unique_ptr<DeviceApi> (*detail::wrap_cpu_api)(std::unique_ptr<DeviceApi>) = nullptr;
+
+std::unique_ptr<DeviceApi> make_cpu_device_api() {
+  std::unique_ptr<DeviceApi> api = std::make_unique<CpuDeviceApi>();
+  return detail::wrap_cpu_api ? detail::wrap_cpu_api(std::move(api)) : std::move(api);
+}
 
 }  // namespace gpunn

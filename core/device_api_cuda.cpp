@@ -7,6 +7,7 @@
 #include "gpunn/core/detail/cuda_probe.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/flight_recorder.h"
 
 namespace gpunn {
 namespace {
@@ -24,6 +25,18 @@ cudaMemcpyKind kind_of(CopyKind kind) {
       break;
   }
   return cudaMemcpyDeviceToDevice;
+}
+
+const char* words_of(CopyKind kind) {
+  switch (kind) {
+    case CopyKind::host_to_device:
+      return "copy to the device";
+    case CopyKind::device_to_host:
+      return "copy to the host";
+    case CopyKind::device_to_device:
+      break;
+  }
+  return "copy on the device";
 }
 
 class CudaDeviceApi final : public DeviceApi {
@@ -131,23 +144,37 @@ class CudaDeviceApi final : public DeviceApi {
 
   void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) override {
     if (bytes == 0) return;
-    activate();
+    begin(words_of(kind), bytes, stream);
     GPUNN_CUDA(cudaMemcpyAsync(dst, src, bytes, kind_of(kind), stream_of(stream)));
+    settle(words_of(kind), bytes, stream);
   }
   void fill_bytes(void* dst, int value, std::size_t bytes, RawStream stream) override {
     if (bytes == 0) return;
-    activate();
+    begin("fill", bytes, stream);
     GPUNN_CUDA(cudaMemsetAsync(dst, value, bytes, stream_of(stream)));
+    settle("fill", bytes, stream);
   }
   void host_callback(RawStream stream, void (*callback)(void*), void* argument) override {
-    activate();
+    begin("host callback", 0, stream);
     GPUNN_CUDA(cudaLaunchHostFunc(stream_of(stream), callback, argument));
+    settle("host callback", 0, stream);
   }
 
  private:
+  void begin(const char* what, std::size_t bytes, RawStream stream) {
+    activate();
+    flight_recorder().record_copy(what, bytes, stream, index_);
+  }
+  void settle(const char* what, std::size_t bytes, RawStream stream) {
+    if (!synchronous_) [[likely]]
+      return;
+    const std::string work = bytes ? detail::concat(what, " of ", bytes, " bytes") : what;
+    const detail::WaitingFor waiting(work);
+    GPUNN_CUDA(cudaStreamSynchronize(stream_of(stream)));
+  }
   // For what runs in destructors. A lost device frees its memory with the process.
   bool enter() noexcept {
-    if (detail::process_exiting()) return false;
+    if (!detail::cuda_alive(index_)) return false;
     return detail::note_cuda(static_cast<int>(cudaSetDevice(index_)), "cudaSetDevice(index_)", __FILE__,
                              __LINE__);
   }

@@ -2,10 +2,12 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "gpunn/core/detail/cuda_check.h"
 #include "gpunn/core/error.h"
@@ -17,6 +19,7 @@ namespace {
 constexpr int kMaxDevices = 64;
 constexpr int kUnloading = 4;  // cudaErrorCudartUnloading
 constexpr std::size_t kLaunchesShown = 5;
+constexpr std::chrono::seconds kWaitForTheEnd{1};
 
 // First cause of each device's loss. The flag is read before every call, the rest only when it is set.
 struct Losses {
@@ -32,6 +35,9 @@ Losses& losses() {
 }
 
 std::atomic<bool> exiting{false};
+std::thread::id exiting_thread;  // written before `exiting`
+
+constinit thread_local const std::string* t_waiting_for = nullptr;
 
 bool known(int device) noexcept { return device >= 0 && device < kMaxDevices; }
 
@@ -58,6 +64,7 @@ bool loses_device(int code) noexcept {
 
 std::string describe(int code, const char* call, const char* what, const char* file, int line) {
   const auto error = static_cast<cudaError_t>(code);
+  if (!what && t_waiting_for) what = t_waiting_for->c_str();
   std::string text = concat(what ? what : "", what ? ": " : "", "CUDA error ", code, " (",
                             cudaGetErrorName(error), ": ", cudaGetErrorString(error), ") from ", call);
   if (file) {
@@ -76,8 +83,8 @@ void remember_loss(int device, int code, const std::string& cause) {
   if (table.lost[i].load(std::memory_order_relaxed)) return;
   table.code[i] = code;
   table.message[i] = concat("cuda:", device, " is lost: ", cause);
-  if (!launches.empty())
-    table.message[i] += concat("; last launches, newest first: ", launches,
+  if (!launches.empty() && !t_waiting_for)
+    table.message[i] += concat("; last launches and copies, newest first: ", launches,
                                ". Run with GPUNN_SYNC=1 to see which one failed");
   table.lost[i].store(true, std::memory_order_release);
 }
@@ -114,15 +121,33 @@ bool note_cuda(int code, const char* call, const char* file, int line) noexcept 
   try {
     const int device = current_device();
     static_cast<void>(cudaGetLastError());
-    if (loses_device(code)) remember_loss(device, code, describe(code, call, nullptr, file, line));
+    if (loses_device(code)) remember_loss(device, code, where() + describe(code, call, nullptr, file, line));
   } catch (...) {
     // No memory for the words: the next throwing call meets the same error.
   }
   return false;
 }
 
+namespace {
+
+[[noreturn]] void throw_exiting() {
+  if (std::this_thread::get_id() != exiting_thread) std::this_thread::sleep_for(kWaitForTheEnd);
+  throw CudaError("the process is exiting: no CUDA call is made any more", kUnloading);
+}
+
+}  // namespace
+
+WaitingFor::WaitingFor(const std::string& work) noexcept { t_waiting_for = &work; }
+WaitingFor::~WaitingFor() { t_waiting_for = nullptr; }
+
+bool cuda_alive(int index) noexcept {
+  return !process_exiting() &&
+         !(known(index) && losses().lost[static_cast<std::size_t>(index)].load(std::memory_order_acquire));
+}
+
 void check_cuda_alive(int index) {
-  if (process_exiting()) throw CudaError("the process is exiting: no CUDA call is made any more", kUnloading);
+  if (process_exiting()) [[unlikely]]
+    throw_exiting();
   if (known(index) && losses().lost[static_cast<std::size_t>(index)].load(std::memory_order_acquire))
     throw_lost(index);
 }
@@ -135,7 +160,10 @@ bool process_exiting() noexcept { return exiting.load(std::memory_order_acquire)
 
 void watch_process_exit() {
   // Registered after the CUDA runtime's own handlers, hence run before them.
-  static const int registered = std::atexit([] { exiting.store(true, std::memory_order_release); });
+  static const int registered = std::atexit([] {
+    exiting_thread = std::this_thread::get_id();
+    exiting.store(true, std::memory_order_release);
+  });
   static_cast<void>(registered);
 }
 

@@ -15,8 +15,13 @@ std::string extent(const std::array<std::uint32_t, 3>& v) {
 }  // namespace
 
 std::string to_string(const LaunchRecord& r) {
-  std::string out = detail::concat(r.kernel, " grid ", extent(r.grid), " block ", extent(r.block));
-  if (r.shared_bytes) out += detail::concat(" shared ", r.shared_bytes, " bytes");
+  std::string out = r.kernel;
+  if (r.block[0] > 0) {
+    out += detail::concat(" grid ", extent(r.grid), " block ", extent(r.block));
+    if (r.shared_bytes) out += detail::concat(" shared ", r.shared_bytes, " bytes");
+  } else if (r.shared_bytes) {
+    out += detail::concat(" of ", r.shared_bytes, " bytes");
+  }
   if (*r.op || !r.layer.empty())
     out += detail::concat(" in [", r.layer, !r.layer.empty() && *r.op ? ": " : "", r.op, "]");
   return out;
@@ -25,18 +30,25 @@ std::string to_string(const LaunchRecord& r) {
 void FlightRecorder::record(const char* kernel, const std::array<std::uint32_t, 3>& grid,
                             const std::array<std::uint32_t, 3>& block, std::size_t shared_bytes,
                             const Exec& exec) {
-  std::string layer = layer_path();
+  add({.kernel = kernel,
+       .grid = grid,
+       .block = block,
+       .shared_bytes = shared_bytes,
+       .stream = exec.stream,
+       .device = exec.device ? exec.device->index() : 0});
+}
+
+void FlightRecorder::record_copy(const char* what, std::size_t bytes, RawStream stream, int device) {
+  add({.kernel = what, .shared_bytes = bytes, .stream = stream, .device = device});
+}
+
+void FlightRecorder::add(LaunchRecord&& record) {
+  record.op = current_op();
+  record.layer = layer_path();
   std::lock_guard lock(mutex_);
-  LaunchRecord& r = ring_[launches_ % kCapacity];
-  r.sequence = ++launches_;
-  r.kernel = kernel;
-  r.op = current_op();
-  r.layer.swap(layer);
-  r.grid = grid;
-  r.block = block;
-  r.shared_bytes = shared_bytes;
-  r.stream = exec.stream;
-  r.device = exec.device ? exec.device->index() : 0;
+  LaunchRecord& place = ring_[launches_ % kCapacity];
+  record.sequence = ++launches_;
+  std::swap(place, record);
 }
 
 std::vector<LaunchRecord> FlightRecorder::snapshot() const {

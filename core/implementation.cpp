@@ -59,14 +59,25 @@ Choice choose(const char* op, std::span<const Candidate> candidates, const Devic
   throw_unsupported(concat("no implementation of ", op, " for ", name_of(context.type()), ": ", reasons));
 }
 
+namespace {
+
+// In stream order after the work that uses it, so it can be handed out again at once.
+void return_workspace(const Exec& exec) noexcept {
+  if (!exec.workspace) return;
+  exec.device->memory().deallocate(exec.workspace, exec.workspace_bytes, exec.stream);
+  exec.device->usage().remove(MemoryTag::workspace, exec.workspace_bytes);
+}
+
+}  // namespace
+
 OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
                  std::size_t workspace_bytes, const char*)
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
-  if (!context.is_cpu()) {
+  const bool cpu = context.is_cpu();
+  if (!cpu) {
     exec_.stream = context.current_stream();
-    issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
   } else {
     // Pinned host memory may still be in use by a device copy.
     for (Storage* s : reads)
@@ -76,24 +87,31 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
       if (s->place() == Storage::Place::pinned_host) [[unlikely]]
         s->context().scheduler().wait_writable(*s);
   }
+  // Before the issue: until that begins, a failure leaves what is written as it was.
   if (workspace_bytes > 0) {
     exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
     exec_.workspace_bytes = workspace_bytes;
     context.usage().add(MemoryTag::workspace, workspace_bytes);
   }
+  if (cpu) return;
+  try {
+    issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+  } catch (...) {
+    return_workspace(exec_);
+    throw;
+  }
 }
 
 OpIssue::~OpIssue() {
-  // In stream order after the work that uses it, so it can be handed out again at once.
-  if (exec_.workspace) {
-    exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
-    exec_.device->usage().remove(MemoryTag::workspace, exec_.workspace_bytes);
-  }
+  // An exception on the way: a part of what is written may have changed.
+  for (Storage* s : writes_) s->bump_version();
+  return_workspace(exec_);
 }
 
 void OpIssue::commit() noexcept {
   if (issue_) issue_->commit();
   for (Storage* s : writes_) s->bump_version();
+  writes_ = {};
 }
 
 }  // namespace gpunn::detail

@@ -5,8 +5,11 @@
 #include <mutex>
 #include <vector>
 
+#include "gpunn/core/detail/access_history.h"
 #include "gpunn/core/device_api.h"
+#include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
+#include "gpunn/core/runtime.h"
 
 namespace gpunn {
 namespace {
@@ -53,6 +56,8 @@ struct Mark {
   ~Mark() { pool.give(event); }
 };
 
+}  // namespace
+
 struct StreamState {
   RawStream stream;
   std::size_t index;
@@ -63,24 +68,13 @@ struct StreamState {
       waited;  // by stream index: this stream's later work comes after that issue there
 };
 
-struct Access {
-  StreamState* stream = nullptr;
-  std::uint64_t number = 0;
-};
-
-}  // namespace
-
-struct AccessHistory {
-  Access writer;
-  std::vector<Access> readers;  // since the last write, one per stream
-};
-
 struct Scheduler::State {
   DeviceApi& api;
   std::recursive_mutex mutex;
   EventPool events;
   std::deque<StreamState> streams;  // references stay valid
   std::vector<std::unique_ptr<AccessHistory>> idle_histories;
+  detail::FailureList failures;
   Counters counters;
 
   explicit State(DeviceApi& device) : api(device), events(device) {}
@@ -91,7 +85,9 @@ struct Scheduler::State {
   void order(StreamState& stream, const Access& before);
   void record(StreamState& stream, std::span<Storage* const> reads,
               std::span<Storage* const> writes) noexcept;
-  void wait(std::unique_lock<std::recursive_mutex>& lock, const std::vector<Access>& accesses);
+  bool skip(std::span<Storage* const> operands);
+  void fail(std::span<Storage* const> writes, const std::exception_ptr& cause, std::string place) noexcept;
+  void wait(std::unique_lock<std::recursive_mutex>& lock, Storage& storage, std::span<const Access> accesses);
 };
 
 StreamState& Scheduler::State::state_of(RawStream stream) {
@@ -152,21 +148,66 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
       *same = access;
     }
   }
+  const char* const op = current_op();
   for (Storage* storage : writes) {
     storage->history->writer = access;
+    storage->history->writer_op = op;
     storage->history->readers.clear();
   }
 }
 
-// Waits outside the lock: the work waited for may need another thread's issue to go on.
-void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock,
-                            const std::vector<Access>& accesses) {
+// Has an operand of an issue failed? That of a lost device throws: there, every call fails by itself.
+bool Scheduler::State::skip(std::span<Storage* const> operands) {
+  for (const Storage* storage : operands) {
+    AccessHistory* const history = storage->history;
+    if (!history || !failures.failed(*history)) continue;
+    for (const auto& outcome : history->outcomes)
+      if (outcome->device_lost()) outcome->rethrow();
+    ++counters.skipped;
+    return true;
+  }
+  return false;
+}
+
+void Scheduler::State::fail(std::span<Storage* const> writes, const std::exception_ptr& cause,
+                            std::string place) noexcept {
+  std::shared_ptr<Outcome> outcome;
+  try {
+    outcome = std::make_shared<Outcome>(std::move(place));
+    outcome->fail(cause);
+  } catch (...) {
+    // Without memory for the words it is failed all the same.
+  }
+  for (const Storage* storage : writes) {
+    if (outcome) {
+      failures.depend(*storage->history, outcome);
+    } else {
+      failures.fail_unnamed(*storage->history);
+    }
+  }
+}
+
+// Waits outside the lock: the work waited for may need another thread's issue to go on. What the device says
+// then is about work it was given before, so it is kept as a failure of what is waited for.
+void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock, Storage& storage,
+                            std::span<const Access> accesses) {
   std::vector<std::pair<StreamState*, std::shared_ptr<Mark>>> marks;
   for (const Access& a : accesses)
     if (a.stream && a.stream->completed < a.number) marks.emplace_back(a.stream, mark_covering(a));
+  std::exception_ptr error;
   lock.unlock();
-  for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
+  try {
+    for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
+  } catch (...) {
+    error = std::current_exception();
+  }
   lock.lock();
+  if (error) {
+    const char* const op = storage.history->writer_op;
+    Storage* const waited[] = {&storage};
+    fail(waited, error, *op ? detail::concat('[', op, "] ") : std::string());
+    std::rethrow_exception(error);
+  }
   for (const auto& [stream, mark] : marks) stream->completed = std::max(stream->completed, mark->number);
 }
 
@@ -178,6 +219,12 @@ Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> r
     : scheduler_(scheduler), stream_(stream), reads_(reads), writes_(writes) {
   Scheduler::State& s = *scheduler.state_;
   std::unique_lock lock(s.mutex);
+  if (!s.failures.empty() && (s.skip(reads) || s.skip(writes))) [[unlikely]] {
+    for (Storage* storage : writes) s.history_of(*storage);
+    skipped_ = true;
+    lock.release();
+    return;
+  }
   StreamState& state = s.state_of(stream);
   for (Storage* storage : reads) {
     AccessHistory& history = s.history_of(*storage);
@@ -196,15 +243,42 @@ void Issue::commit() noexcept {
   if (!open_) return;
   open_ = false;
   Scheduler::State& s = *scheduler_.state_;
-  s.record(s.state_of(stream_), reads_, writes_);
+  if (!skipped_) [[likely]]
+    s.record(s.state_of(stream_), reads_, writes_);
+  if (!s.failures.empty()) [[unlikely]] {
+    s.failures.inherit(reads_, writes_);
+    s.failures.inherit(writes_, writes_);  // an op may read what it writes without saying so
+  }
   s.mutex.unlock();
 }
 
-Issue::~Issue() { commit(); }
+// The exception that ends an issue cannot be seen here; whoever caught it knows more.
+Issue::~Issue() {
+  if (!open_) return;
+  if (!skipped_) {
+    try {
+      scheduler_.state_->fail(writes_, std::make_exception_ptr(Error(where() + "issuing the work failed")),
+                              where());
+    } catch (...) {
+      for (const Storage* storage : writes_) scheduler_.state_->failures.fail_unnamed(*storage->history);
+    }
+  }
+  commit();
+}
 
 void Scheduler::wait_readable(Storage& storage) {
   std::unique_lock lock(state_->mutex);
-  if (storage.history) state_->wait(lock, {storage.history->writer});
+  if (!storage.history) return;
+  std::exception_ptr error;
+  try {
+    const Access writer[] = {storage.history->writer};
+    state_->wait(lock, storage, writer);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!state_->failures.empty()) [[unlikely]]
+    state_->failures.rethrow(*storage.history);
+  if (error) std::rethrow_exception(error);
 }
 
 void Scheduler::wait_writable(Storage& storage) {
@@ -212,13 +286,15 @@ void Scheduler::wait_writable(Storage& storage) {
   if (!storage.history) return;
   std::vector<Access> accesses = storage.history->readers;
   accesses.push_back(storage.history->writer);
-  state_->wait(lock, accesses);
+  state_->wait(lock, storage, accesses);
 }
 
 void Scheduler::forget(Storage& storage, MemoryResource& resource) noexcept {
   std::lock_guard lock(state_->mutex);
   std::unique_ptr<AccessHistory> history(std::exchange(storage.history, nullptr));
   if (!history) return;
+  if (history->listed) [[unlikely]]
+    state_->failures.clear(*history);
   try {
     void* const block = storage.owner().data();
     const auto note = [&](const Access& a) {
@@ -257,11 +333,59 @@ void Scheduler::synchronize() {
   std::lock_guard lock(state_->mutex);
   for (std::size_t i = 0; i < issued.size(); ++i)
     state_->streams[i].completed = std::max(state_->streams[i].completed, issued[i]);
+  state_->failures.rethrow_first();
+}
+
+std::shared_ptr<Outcome> Scheduler::expect(std::span<Storage* const> writes) {
+  std::lock_guard lock(state_->mutex);
+  auto outcome = std::make_shared<Outcome>(where());
+  for (Storage* storage : writes) state_->failures.depend(state_->history_of(*storage), outcome);
+  return outcome;
+}
+
+void Scheduler::fail(std::span<Storage* const> writes, const std::exception_ptr& cause) {
+  std::lock_guard lock(state_->mutex);
+  for (Storage* storage : writes) state_->history_of(*storage);
+  state_->fail(writes, cause, where());
+}
+
+void Scheduler::check() const {
+  std::lock_guard lock(state_->mutex);
+  state_->failures.rethrow_first();
 }
 
 Scheduler::Counters Scheduler::counters() const {
   std::lock_guard lock(state_->mutex);
   return state_->counters;
+}
+
+// Overwrite
+
+struct Overwrite::Kept {
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  bool unnamed = false;
+};
+
+Overwrite::Overwrite(Storage& storage) : storage_(storage) {
+  if (!storage.history) return;
+  Scheduler::State& s = *storage.context().scheduler().state_;
+  std::lock_guard lock(s.mutex);
+  AccessHistory& history = *storage.history;
+  if (!history.listed) return;
+  kept_ = std::make_unique<Kept>();
+  kept_->outcomes.swap(history.outcomes);
+  kept_->unnamed = history.unnamed;
+  s.failures.clear(history);
+}
+
+void Overwrite::done() noexcept { kept_.reset(); }
+
+Overwrite::~Overwrite() {
+  if (!kept_) return;
+  Scheduler::State& s = *storage_.context().scheduler().state_;
+  std::lock_guard lock(s.mutex);
+  for (const auto& outcome : kept_->outcomes) s.failures.depend(*storage_.history, outcome);
+  if (kept_->unnamed) s.failures.fail_unnamed(*storage_.history);
 }
 
 }  // namespace gpunn

@@ -163,7 +163,8 @@ void transfer(DeviceContext& context, const Tensor& source, const Tensor& destin
   Storage* const writes[] = {&destination.storage()};
   const RawStream stream = context.current_stream();
   Scheduler::Issue issue(context.scheduler(), stream, reads, writes);
-  context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
+  if (!issue.skipped()) [[likely]]
+    context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
   issue.commit();
 }
 
@@ -242,12 +243,23 @@ Tensor Tensor::pin_memory(Device target) const {
   return y;
 }
 
+namespace {
+
+/// Is every byte of its storage part of `t`?
+bool covers_storage(const Tensor& t) { return t.is_contiguous() && t.nbytes() == t.storage().bytes(); }
+
+}  // namespace
+
 void Tensor::fill_(double value) const {
   OpScope scope("fill_");
   autograd::check_in_place(*this, "fill_");
   if (numel() == 0) return;
   FillProblem p = detail::fill_problem(*this, value);
-  execute(kFill, p, {this}, {this});
+  if (!covers_storage(*this)) return execute(kFill, p, {this}, {this});
+  Overwrite whole(storage());
+  Storage* const writes[] = {&storage()};
+  execute(kFill, p, context(), {}, writes);
+  whole.done();
 }
 
 void Tensor::copy_(const Tensor& source) const {
@@ -255,7 +267,11 @@ void Tensor::copy_(const Tensor& source) const {
   autograd::check_in_place(*this, "copy_");
   GPUNN_CHECK(source.shape() == shape(), "expected a source of shape ", shape(), ", got ", source.shape());
   NoGrad guard;
-  detail::raw_copy(source.to(device()), *this);
+  const Tensor here = source.to(device());
+  if (!covers_storage(*this) || &here.storage() == &storage()) return detail::raw_copy(here, *this);
+  Overwrite whole(storage());
+  detail::raw_copy(here, *this);
+  whole.done();
 }
 
 // ---------------------------------------------------------------- reading on the host
@@ -266,7 +282,10 @@ void* Tensor::host_data(DType wanted) const {
   GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device(),
               "; copy it with .to(Device::cpu())");
   Storage& s = storage();
-  if (s.place() == Storage::Place::pinned_host) s.context().scheduler().wait_writable(s);
+  if (s.place() == Storage::Place::pinned_host) {
+    s.context().scheduler().wait_writable(s);
+    s.context().scheduler().wait_readable(s);  // what the caller may read must not have failed
+  }
   return data();
 }
 

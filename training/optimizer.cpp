@@ -150,6 +150,30 @@ void Optimizer::start_state(const OptimizerGroup& group, const Tensor& param, Op
   state.started = true;
 }
 
+namespace {
+
+/// After an exception the launches let go of gradients and states, and of values that may have failed.
+template <class Launches>
+class DropOnFailure {
+ public:
+  DropOnFailure(Launches& launches, std::size_t& count) : launches_(launches), count_(count) {}
+  ~DropOnFailure() {
+    if (done_) return;
+    launches_.clear();
+    count_ = 0;
+  }
+  DropOnFailure(const DropOnFailure&) = delete;
+  DropOnFailure& operator=(const DropOnFailure&) = delete;
+  void done() { done_ = true; }
+
+ private:
+  Launches& launches_;
+  std::size_t& count_;
+  bool done_ = false;
+};
+
+}  // namespace
+
 Optimizer::Launch& Optimizer::launch_for(const OptimizerGroup& group, const OptimizerState& state,
                                          const Tensor& param, std::size_t first_of_group) {
   const UpdateRule rule = group.settings.rule;
@@ -184,6 +208,7 @@ void Optimizer::advance() {
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     if (const Tensor grad = parameters_[i].grad(); grad.defined()) check_gradient(parameters_[i], grad, i);
   launch_count_ = 0;
+  DropOnFailure launches(launches_, launch_count_);
   std::size_t i = 0;
   for (const OptimizerGroup& group : groups_) {
     const std::size_t first_of_group = launch_count_;
@@ -201,11 +226,13 @@ void Optimizer::advance() {
       if (group.settings.rule == UpdateRule::nadam) values_of(group, state.step, state.mu_product);
     }
   }
+  launches.done();
 }
 
 void Optimizer::apply() {
   OpScope scope(name_);
   NoGrad no_grad;
+  DropOnFailure launches(launches_, launch_count_);
   for (std::size_t i = 0; i < launch_count_; ++i) {
     Launch& launch = launches_[i];
     for (UpdateTensor& t : launch.tensors) t.grad = t.grad.contiguous();
@@ -213,6 +240,7 @@ void Optimizer::apply() {
     launch.tensors.clear();  // lets go of the gradients
   }
   launch_count_ = 0;
+  launches.done();
 }
 
 }  // namespace gpunn

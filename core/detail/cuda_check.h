@@ -14,10 +14,24 @@ namespace gpunn::detail {
 bool note_cuda(int code, const char* call, const char* file, int line) noexcept;
 
 /// Throws DeviceLost with the first cause when CUDA device `index` has been lost, CudaError when the process
-/// is exiting.
+/// is exiting. On other threads than the exiting one it waits for the end first, up to a second: most threads
+/// have nobody who would catch the exception, and the process is usually gone before.
 void check_cuda_alive(int index);
 /// A device opened anew answers again (the emulator's can be reset): forget what was remembered.
 void forget_cuda_loss(int index) noexcept;
+
+/// For what must not throw: may CUDA device `index` still be called?
+bool cuda_alive(int index) noexcept;
+
+/// Says of the calling thread's CUDA calls within its scope which one piece of work they wait for
+/// (GPUNN_SYNC=1): an error they return is that work's.
+class WaitingFor {
+ public:
+  explicit WaitingFor(const std::string& work) noexcept;
+  ~WaitingFor();
+  WaitingFor(const WaitingFor&) = delete;
+  WaitingFor& operator=(const WaitingFor&) = delete;
+};
 
 /// True from the start of process exit, when CUDA may be gone already: no call may reach it.
 bool process_exiting() noexcept;

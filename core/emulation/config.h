@@ -39,8 +39,8 @@ GPUNN_EMU_API std::string last_report();
 GPUNN_EMU_API void reset_device();
 
 // Runtime calls by kind. malloc: all that allocate; memcpy: copies and memsets; event and stream: all calls
-// on them except destruction, device synchronisation counting as stream.
-enum class Call { malloc, memcpy, launch, event, stream };
+// on them except destruction, device synchronisation counting as stream. any: those of every kind.
+enum class Call { malloc, memcpy, launch, event, stream, any };
 // The n-th call of this kind from now on (1 is the next) fails with `code`. A code that is sticky in CUDA
 // stays so.
 GPUNN_EMU_API void fail_at(Call kind, long n, cudaError code);
@@ -49,6 +49,7 @@ struct Stats {
   std::uint64_t launches, copies;              // accepted since the process started
   std::uint64_t allocations_live, bytes_live;  // device memory of all devices
   std::uint64_t host_allocations_live, streams_live, events_live;
+  std::uint64_t failures_pending;  // of fail_at(), not yet met
 };
 GPUNN_EMU_API Stats stats();
 

@@ -62,7 +62,7 @@ cudaError_t injected(Call kind) {
   const std::lock_guard lock(s.mutex);
   cudaError_t due = cudaSuccess;
   std::erase_if(s.injections, [&](State::Injection& injection) {
-    if (injection.kind != kind || --injection.left > 0) return false;
+    if ((injection.kind != kind && injection.kind != Call::any) || --injection.left > 0) return false;
     due = injection.code;
     return true;
   });
@@ -152,6 +152,7 @@ Stats stats() {
   }
   result.streams_live = s.streams.size();
   result.events_live = s.events.size();
+  result.failures_pending = s.injections.size();
   return result;
 }
 

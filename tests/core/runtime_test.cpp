@@ -327,34 +327,5 @@ TEST(FlightRecorderRaceTest, RecordsFromSeveralThreads) {
   EXPECT_EQ(recorder.snapshot().back().sequence, 1200u);
 }
 
-// Process exit
-
-// What a careless program leaves behind: tensors in statics and leaked ones, running workers, a busy device.
-[[noreturn]] void exit_with_everything_alive(int code) {
-  Runtime& runtime = Runtime::current();
-  runtime.set_threads(4);
-  runtime.pool().run(8, [](std::int64_t) {});
-  static std::vector<Ref<Storage>> in_static_memory;
-  static auto* const leaked = new std::vector<Ref<Storage>>;
-  std::vector<DeviceContext*> contexts{&runtime.cpu()};
-  if (cuda_device_count() > 0) contexts.push_back(&runtime.cuda(0));
-  for (DeviceContext* context : contexts) {
-    in_static_memory.push_back(Storage::allocate(*context, 1000));
-    leaked->push_back(Storage::allocate(*context, 1 << 20));
-    context->api().fill_bytes(leaked->back()->data(), 1, 1 << 20, context->compute_stream());
-  }
-  std::thread([&runtime] {
-    for (;;) runtime.pool().run(4, [](std::int64_t) {});
-  }).detach();
-  std::exit(code);
-}
-
-TEST(ExitDeathTest, IsCleanWithEverythingAlive) {
-  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  for (int code : {0, 3})
-    for (int repeat = 0; repeat < 5; ++repeat)
-      EXPECT_EXIT(exit_with_everything_alive(code), ::testing::ExitedWithCode(code), ::testing::Eq(""));
-}
-
 }  // namespace
 }  // namespace gpunn

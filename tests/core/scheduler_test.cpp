@@ -129,7 +129,7 @@ TEST_F(SchedulerTest, AnAbandonedIssueIsStillWaitedFor) {
     throw InvalidArgument("the second half cannot be issued");
   } catch (const InvalidArgument&) {
   }
-  scheduler().wait_readable(*x);
+  EXPECT_THROW(scheduler().wait_readable(*x), Error) << "it is not whole";
   EXPECT_TRUE(first_half);
 }
 

@@ -77,18 +77,15 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
         s->context().scheduler().wait_writable(*s);
   }
   if (workspace_bytes > 0) {
-    exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
+    exec_.workspace = take_memory(context, workspace_bytes, exec_.stream, MemoryTag::workspace);
     exec_.workspace_bytes = workspace_bytes;
-    context.usage().add(MemoryTag::workspace, workspace_bytes);
   }
 }
 
 OpIssue::~OpIssue() {
   // In stream order after the work that uses it, so it can be handed out again at once.
-  if (exec_.workspace) {
-    exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
-    exec_.device->usage().remove(MemoryTag::workspace, exec_.workspace_bytes);
-  }
+  if (exec_.workspace)
+    give_memory(*exec_.device, exec_.workspace, exec_.workspace_bytes, exec_.stream, MemoryTag::workspace);
 }
 
 void OpIssue::commit() noexcept {

@@ -73,7 +73,9 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       usage_(std::make_unique<MemoryUsage>()),
       scheduler_(std::make_unique<Scheduler>(*api_)),
       compute_(take_stream(0)),
-      lazy_(std::make_unique<Lazy>()) {}
+      lazy_(std::make_unique<Lazy>()) {
+  detail::prepare_usage(*this);
+}
 
 int DeviceContext::index() const noexcept { return api_->index(); }
 

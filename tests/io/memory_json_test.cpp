@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "gpunn/core/error.h"
 #include "gpunn/core/memory_trace.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/storage.h"

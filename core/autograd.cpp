@@ -81,6 +81,7 @@ void Tensor::set_grad(const Tensor& grad) const {
   GPUNN_CHECK(!grad.defined() || (grad.shape() == t.shape && grad.dtype() == t.dtype), "expected a gradient ",
               t.shape, " of ", t.dtype, ", got another shape or dtype");
   if (!t.autograd) t.autograd = std::make_unique<AutogradSlot>();
+  if (grad.defined()) grad.storage().retag(MemoryTag::gradients);
   t.autograd->grad = grad;
 }
 

@@ -26,10 +26,12 @@ bool exclusive(const Tensor& t) {
 
 void accumulate_into_leaf(TensorImpl& leaf, const Tensor& gradient, bool create_graph) {
   AutogradSlot& slot = *leaf.autograd;
+  const MemoryTagScope tag(MemoryTag::gradients);
   if (!slot.grad.defined()) {
     // A gradient that a rule also handed elsewhere must not be shared: optimizers and clipping write into
     // .grad.
     slot.grad = create_graph || exclusive(gradient) ? gradient : gradient.clone();
+    slot.grad.storage().retag(MemoryTag::gradients);  // what is taken over was made as an activation
   } else if (create_graph || slot.grad.requires_grad()) {
     slot.grad = recorded_add(slot.grad, gradient);
   } else if (slot.grad.is_contiguous()) {

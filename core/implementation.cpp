@@ -63,9 +63,8 @@ namespace {
 
 // In stream order after the work that uses it, so it can be handed out again at once.
 void return_workspace(const Exec& exec) noexcept {
-  if (!exec.workspace) return;
-  exec.device->memory().deallocate(exec.workspace, exec.workspace_bytes, exec.stream);
-  exec.device->usage().remove(MemoryTag::workspace, exec.workspace_bytes);
+  if (exec.workspace)
+    give_memory(*exec.device, exec.workspace, exec.workspace_bytes, exec.stream, MemoryTag::workspace);
 }
 
 }  // namespace
@@ -89,9 +88,8 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
   }
   // Before the issue: until that begins, a failure leaves what is written as it was.
   if (workspace_bytes > 0) {
-    exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
+    exec_.workspace = take_memory(context, workspace_bytes, exec_.stream, MemoryTag::workspace);
     exec_.workspace_bytes = workspace_bytes;
-    context.usage().add(MemoryTag::workspace, workspace_bytes);
   }
   if (cpu) return;
   try {

@@ -75,6 +75,7 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       compute_(take_stream(0)),
       lazy_(std::make_unique<Lazy>()) {
   api_->set_synchronous(runtime.options().synchronous);
+  detail::prepare_usage(*this);
 }
 
 int DeviceContext::index() const noexcept { return api_->index(); }

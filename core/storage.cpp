@@ -15,6 +15,24 @@ MemoryResource& resource_of(DeviceContext& context, Storage::Place place) {
   return place == Storage::Place::device ? context.memory() : context.pinned();
 }
 
+// Pinned memory of a GPU is host memory: it has statistics of its own.
+bool counted(DeviceContext& context, Storage::Place place) {
+  return place == Storage::Place::device || context.is_cpu();
+}
+
+void* take(DeviceContext& context, std::size_t bytes, RawStream stream, Storage::Place place, MemoryTag tag) {
+  return counted(context, place) ? detail::take_memory(context, bytes, stream, tag)
+                                 : context.pinned().allocate(bytes, stream);
+}
+
+void give(DeviceContext& context, void* data, std::size_t bytes, RawStream stream, Storage::Place place,
+          MemoryTag tag) noexcept {
+  if (counted(context, place))
+    detail::give_memory(context, data, bytes, stream, tag);
+  else
+    context.pinned().deallocate(data, bytes, stream);
+}
+
 // Between one slice and the next nothing may be touched, where the sanitizer can see it. Not on an emulated
 // device: work of the memory's last owner may still be under way there when a slice is made.
 std::pair<char*, std::size_t> gap_after(const Storage& slice) {
@@ -27,14 +45,12 @@ std::pair<char*, std::size_t> gap_after(const Storage& slice) {
 
 Ref<Storage> Storage::allocate(DeviceContext& context, std::size_t bytes, Place place) {
   const RawStream stream = context.is_cpu() ? context.compute_stream() : context.current_stream();
-  MemoryResource& resource = resource_of(context, place);
-  void* const data = resource.allocate(bytes, stream);
+  const MemoryTag tag = current_memory_tag();
+  void* const data = take(context, bytes, stream, place, tag);
   try {
-    auto* const s = new Storage(context, data, bytes, stream, place, current_memory_tag());
-    context.usage().add(s->tag(), bytes);
-    return Ref<Storage>::adopt(s);
+    return Ref<Storage>::adopt(new Storage(context, data, bytes, stream, place, tag));
   } catch (...) {
-    resource.deallocate(data, bytes, stream);
+    give(context, data, bytes, stream, place, tag);
     throw;
   }
 }
@@ -54,8 +70,7 @@ Ref<Storage> Storage::slice(const Ref<Storage>& block, std::size_t offset, std::
 void Storage::retag(MemoryTag tag) noexcept {
   Storage& held = block_ ? *block_ : *this;
   const MemoryTag before = held.tag_.exchange(tag, std::memory_order_relaxed);
-  context_->usage().add(tag, held.bytes_);
-  context_->usage().remove(before, held.bytes_);
+  if (counted(*context_, place_)) detail::change_tag(*context_, held.data_, held.bytes_, before, tag);
 }
 
 void Storage::destroy() noexcept {
@@ -64,10 +79,8 @@ void Storage::destroy() noexcept {
     const auto [gap, bytes] = gap_after(*this);
     detail::unpoison(gap, bytes);
   } else if (data_) {
-    MemoryResource& resource = resource_of(*context_, place_);
-    if (history) context_->scheduler().forget(*this, resource);
-    resource.deallocate(data_, bytes_, stream_);
-    context_->usage().remove(tag(), bytes_);
+    if (history) context_->scheduler().forget(*this, resource_of(*context_, place_));
+    give(*context_, data_, bytes_, stream_, place_, tag());
   } else if (history) {
     context_->scheduler().forget(*this, context_->memory());
   }

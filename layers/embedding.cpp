@@ -15,7 +15,10 @@ Embedding::Embedding(std::int64_t num_embeddings, std::int64_t embedding_dim,
                 *padding_idx);
     options_.padding_idx = *padding_idx < 0 ? *padding_idx + num_embeddings : *padding_idx;
   }
-  weight = Parameter(empty({num_embeddings, embedding_dim}));
+  {
+    const MemoryTagScope tag(MemoryTag::weights);
+    weight = Parameter(empty({num_embeddings, embedding_dim}));
+  }
   reset_parameters();
 }
 

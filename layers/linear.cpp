@@ -9,8 +9,11 @@ namespace gpunn {
 Linear::Linear(std::int64_t in_features, std::int64_t out_features, bool with_bias) {
   GPUNN_CHECK(in_features >= 1 && out_features >= 1, "expected Linear sizes of at least 1, got ", in_features,
               " and ", out_features);
-  weight = Parameter(empty({out_features, in_features}));
-  if (with_bias) bias = Parameter(empty({out_features}));
+  {
+    const MemoryTagScope tag(MemoryTag::weights);
+    weight = Parameter(empty({out_features, in_features}));
+    if (with_bias) bias = Parameter(empty({out_features}));
+  }
   reset_parameters();
 }
 

@@ -20,6 +20,7 @@ constinit thread_local Module* current_module = nullptr;
 Tensor copy_values(const Tensor& tensor) {
   if (!tensor.defined()) return {};
   NoGrad no_grad;
+  MemoryTagScope tag(MemoryTag::weights);
   return tensor.detach().clone();
 }
 
@@ -110,7 +111,9 @@ void Walk::child(const char* name, Module& module) {
 MemberVisitor::~MemberVisitor() = default;
 
 Parameter::Parameter(Tensor value) : Tensor(std::move(value)) {
-  if (defined()) requires_grad_();
+  if (!defined()) return;
+  storage().retag(MemoryTag::weights);
+  requires_grad_();
 }
 Parameter::Parameter(const Parameter& other) : Tensor(copy_values(other)) {
   if (defined()) requires_grad_(other.requires_grad());
@@ -120,7 +123,9 @@ Parameter& Parameter::operator=(const Parameter& other) {
   return *this;
 }
 
-Buffer::Buffer(Tensor value) : Tensor(std::move(value)) {}
+Buffer::Buffer(Tensor value) : Tensor(std::move(value)) {
+  if (defined()) storage().retag(MemoryTag::weights);
+}
 Buffer::Buffer(const Buffer& other) : Tensor(copy_values(other)) {}
 Buffer& Buffer::operator=(const Buffer& other) {
   if (this != &other) *this = Buffer(other);
@@ -208,6 +213,7 @@ void Module::to(Device device) {
     if (value.device() == device) return;
     const Tensor grad = value.grad();
     value.zero_grad();
+    MemoryTagScope tag(MemoryTag::weights);
     replace(value, value.detach().to(device));
     if (grad.defined()) value.set_grad(grad.to(device));
   });
@@ -219,6 +225,7 @@ void Module::to(DType dtype) {
   walk(*this, [&](const std::string&, Tensor& value, bool) {
     if (!is_floating(value.dtype()) || value.dtype() == dtype) return;
     value.zero_grad();
+    MemoryTagScope tag(MemoryTag::weights);
     replace(value, value.detach().to(dtype));
   });
 }

@@ -195,8 +195,10 @@ Optimizer::Launch& Optimizer::launch_for(const OptimizerGroup& group, const Opti
   l.mu_product = state.mu_product;
   l.master = master;
   l.tensors.clear();
-  if (!l.values.defined() || &l.values.context() != &param.context())
+  if (!l.values.defined() || &l.values.context() != &param.context()) {
+    const MemoryTagScope tag(MemoryTag::optimizer);
     l.values = make_step_values(param.device());
+  }
   double mu_product = state.mu_product;
   write_step_values(values_of(group, step + 1, mu_product), l.values);
   return l;

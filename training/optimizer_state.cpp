@@ -96,6 +96,7 @@ void check_complete(const OptimizerGroup& group, const Tensor& param, const Opti
 }  // namespace
 
 void detail::allocate_states(const OptimizerGroup& group, std::span<const StatefulParameter> parameters) {
+  const MemoryTagScope tag(MemoryTag::optimizer);
   std::vector<OptimizerState> made(parameters.size());
   std::vector<bool> done(parameters.size());
   for (std::size_t first = 0; first < parameters.size(); ++first) {

@@ -1,5 +1,7 @@
 #include "gpunn/training/report.h"
 
+#include <algorithm>
+#include <cstdio>
 #include <ctime>
 
 #include "gpunn/core/build_info.h"
@@ -40,6 +42,64 @@ void report_history(HtmlReport& report, const std::vector<EpochRecord>& history)
   if (!rate.y.empty())
     report.line_chart(
         {.title = "Learning rate", .x_label = "epoch", .y_label = "at its last step", .series = {rate}});
+}
+
+namespace {
+
+/// A unit that suits a chart's largest value.
+struct ByteUnit {
+  const char* name = "KiB";
+  double bytes = 0x1p10;
+  explicit ByteUnit(std::size_t largest) {
+    if (largest >= std::size_t{1} << 30)
+      *this = {"GiB", 0x1p30};
+    else if (largest >= std::size_t{1} << 20)
+      *this = {"MiB", 0x1p20};
+  }
+  double of(std::size_t n) const { return static_cast<double>(n) / bytes; }
+  std::string text(std::size_t n) const {
+    char out[48];
+    std::snprintf(out, sizeof out, "%.2f %s", of(n), name);
+    return out;
+  }
+
+ private:
+  ByteUnit(const char* unit, double size) : name(unit), bytes(size) {}
+};
+
+}  // namespace
+
+void report_memory(HtmlReport& report, const MemoryTimeline& memory) {
+  const std::vector<MemorySample>& samples = memory.samples();
+  if (samples.empty()) return;
+  const ByteUnit unit(memory.peak_reserved_bytes());
+  const auto curve = [&](std::string name, auto value, ChartSeries::Style style = ChartSeries::Style::line) {
+    ChartSeries series{.name = std::move(name), .style = style};
+    for (const MemorySample& s : samples) {
+      series.x.push_back(static_cast<double>(s.step));
+      series.y.push_back(unit.of(value(s)));
+    }
+    return series;
+  };
+  LineChart chart{.title = "Memory", .x_label = "step", .y_label = unit.name};
+  chart.references = {{"peak of all tags", unit.of(memory.peak_live_bytes())}};
+  for (int i = 0; i < kMemoryTags; ++i) {
+    const auto tag = static_cast<std::size_t>(i);
+    const auto held = [tag](const MemorySample& s) { return s.largest[tag]; };
+    if (std::any_of(samples.begin(), samples.end(), [&](const MemorySample& s) { return held(s) > 0; }))
+      chart.series.push_back(curve(name_of(static_cast<MemoryTag>(i)), held));
+  }
+  chart.series.push_back(
+      curve("reserved", [](const MemorySample& s) { return s.reserved_bytes; }, ChartSeries::Style::dashed));
+  report.figure("peak memory", unit.text(memory.peak_live_bytes()), "held by tensors and workspaces at once");
+  report.figure("peak reserved", unit.text(memory.peak_reserved_bytes()), "taken from the device");
+  report.line_chart(chart);
+  report.text(
+      "Each tag's largest bytes between one sample and the next, evaluation included; tags need not have "
+      "been "
+      "at their largest together, so they can add up to more than the peak. Reserved is what the allocator "
+      "had "
+      "taken from the device by then, memory kept for reuse included.");
 }
 
 void report_settings(HtmlReport& report, Settings& settings) {

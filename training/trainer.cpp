@@ -80,7 +80,8 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
   const std::int64_t steps_per_epoch = train.size();
   TrainPosition& at = result.position;
   at = options.start;
-  std::int64_t own_steps = 0;  // of this run, not of one that it continues
+  Device device = Device::cpu();  // of the batches
+  std::int64_t own_steps = 0;     // of this run, not of one that it continues
   const auto out_of_steps = [&] { return options.max_steps > 0 && at.steps >= options.max_steps; };
 
   while (at.epoch < options.epochs && !result.stopped && !out_of_steps()) {
@@ -95,6 +96,8 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
       loss.add(step(*batch), batch->size());
       ++at.step;
       ++at.steps;
+      device = batch->inputs.device();
+      result.memory.sample(device, at.steps);
       if (++own_steps == kWarmUp) {
         loss.mean();  // the device has finished the warm-up before the clock starts
         clock.warmed_up();
@@ -112,6 +115,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     const bool due = options.evaluate_every > 0 && number % options.evaluate_every == 0;
     if (test && options.evaluate_every > 0 && (last || due)) {
       record.test = result.test = test();
+      result.memory.sample(device, at.steps);
       // A run that was never stopped here would not have evaluated in the middle of an epoch.
       if (due && at.epoch == number) schedule.evaluated(record.test->loss);
     }

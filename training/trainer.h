@@ -10,6 +10,7 @@
 #include "gpunn/layers/losses.h"
 #include "gpunn/layers/module.h"
 #include "gpunn/training/data_loader.h"
+#include "gpunn/training/memory_timeline.h"
 #include "gpunn/training/metrics.h"
 #include "gpunn/training/optimizer.h"
 #include "gpunn/training/progress.h"
@@ -76,6 +77,7 @@ struct TrainResult {
   bool stopped = false;      // by TrainerOptions::stop
   TrainPosition position{};  // where it ended
   std::vector<EpochRecord> history;
+  MemoryTimeline memory{};  // of the device that the batches are on
 };
 
 /// Runs `step` over `train`. After each epoch `test`, if given, is called for the evaluation. With one seed

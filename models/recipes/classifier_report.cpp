@@ -91,6 +91,8 @@ void write_classifier_report(RecipeContext& context, const ClassifierRun& run, c
   report.heat_map(confusion_matrix(run.data.classes, answers.counts));
   report.section("Model");
   report.preformatted(summary(run.model));
+  report.section("Memory");
+  report_memory(report, trained.memory);
   report.section("Settings");
   report_settings(report, run.settings);
   report.section("Environment");

@@ -1,6 +1,7 @@
 // The report of mnist-online: both runs beside each other.
 #include "gpunn/models/recipes/detail/online_run.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
+#include "gpunn/training/report.h"
 
 namespace gpunn::detail {
 
@@ -82,6 +83,8 @@ void write_online_report(RecipeContext& context, const std::vector<OnlineRun>& r
   }
   report.section("Model");
   report.preformatted(runs.front().model);
+  report.section("Memory");
+  report_memory(report, runs.back().trained.memory);
   finish_report(report, context);
 }
 

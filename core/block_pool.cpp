@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
-#include <memory>
+#include <utility>
+
+#include "gpunn/core/detail/bytes.h"
 
 namespace gpunn::detail {
 
@@ -60,53 +62,89 @@ Block* FreeList::largest() const noexcept {
   return nullptr;
 }
 
-Block* FreeList::any() const noexcept {
-  const std::size_t c = next_class(0);
-  return c < kSizeClasses ? heads_[c] : nullptr;
-}
+bool FreeList::empty() const noexcept { return next_class(0) == kSizeClasses; }
 
 BlockPool::~BlockPool() {
-  for (const auto& [first, bytes] : segments_)
+  const auto drop = [](Block* first) {
     for (Block* b = first; b;) delete std::exchange(b, b->next);
+  };
+  for (const auto& [first, bytes] : segments_) drop(first);
+  drop(range_);
+  while (spare_) delete std::exchange(spare_, spare_->list_next);
+}
+
+FreeList& BlockPool::list_of(RawStream stream) { return stream ? free_[stream] : anyones_; }
+
+void BlockPool::reserve_nodes(std::size_t count) {
+  for (; spares_ < count; ++spares_) {
+    auto* const node = new Block;
+    node->list_next = spare_;
+    spare_ = node;
+  }
+}
+
+// reserve_nodes() came before.
+Block* BlockPool::take_node() noexcept {
+  Block* const node = spare_;
+  spare_ = node->list_next;
+  --spares_;
+  *node = {};
+  return node;
+}
+
+void BlockPool::give_node(Block* block) noexcept {
+  block->list_next = spare_;
+  spare_ = block;
+  ++spares_;
 }
 
 void BlockPool::add_segment(void* pointer, std::size_t bytes) {
-  auto block = std::make_unique<Block>(Block{static_cast<char*>(pointer), bytes});
-  FreeList& list = list_of(nullptr);
-  segments_.emplace(block.get(), bytes);
-  segment_bytes_ += bytes;
+  reserve_nodes(1);
+  segments_.emplace(spare_, bytes);
+  Block* const block = take_node();
+  block->pointer = static_cast<char*>(pointer);
+  block->bytes = bytes;
+  held_bytes_ += bytes;
   block->free = true;
-  list.insert(block.release());
+  anyones_.insert(block);
+}
+
+// Cuts a block that is in no list: the rest, which gets the same state, follows it.
+Block* BlockPool::split(Block* block, std::size_t bytes) noexcept {
+  Block* const rest = take_node();
+  *rest = *block;
+  rest->pointer += bytes;
+  rest->bytes -= bytes;
+  rest->previous = block;
+  if (rest->next) rest->next->previous = rest;
+  block->next = rest;
+  block->bytes = bytes;
+  return rest;
 }
 
 Block* BlockPool::cut(Block* block, std::size_t bytes) {
-  if (block->bytes > bytes) {
-    auto* const rest =
-        new Block{block->pointer + bytes, block->bytes - bytes, block->stream, true, block, block->next};
-    list_of(block->stream).erase(block);
-    if (rest->next) rest->next->previous = rest;
-    block->next = rest;
-    block->bytes = bytes;
-    list_of(rest->stream).insert(rest);
-  } else {
-    list_of(block->stream).erase(block);
-  }
+  reserve_nodes(1);
+  FreeList& list = list_of(block->stream);
+  list.erase(block);
+  if (block->bytes > bytes) list.insert(split(block, bytes));
   block->free = false;
   return block;
 }
 
 Block* BlockPool::take(std::size_t bytes, RawStream stream) {
   // Of equal fits the own block: what is anybody's stays for streams that have nothing.
-  Block* best = list_of(nullptr).fit(bytes);
-  Block* const own = list_of(stream).fit(bytes);
-  if (own && (!best || own->bytes <= best->bytes)) best = own;
+  Block* best = anyones_.fit(bytes);
+  if (stream) {
+    Block* const own = list_of(stream).fit(bytes);
+    if (own && (!best || own->bytes <= best->bytes)) best = own;
+  }
   return best ? cut(best, bytes) : nullptr;
 }
 
 Block* BlockPool::find_foreign(std::size_t bytes, RawStream stream) const noexcept {
   Block* best = nullptr;
   for (const auto& [owner, list] : free_) {
-    if (owner == stream || owner == nullptr) continue;
+    if (owner == stream) continue;
     Block* const candidate = list.fit(bytes);
     if (!candidate) continue;
     if (!best || candidate->bytes < best->bytes ||
@@ -116,25 +154,22 @@ Block* BlockPool::find_foreign(std::size_t bytes, RawStream stream) const noexce
   return best;
 }
 
-void BlockPool::release_to_all(Block* block) noexcept {
-  list_of(block->stream).erase(block);
-  give(block, nullptr);
-}
-
 // `block` is in no list: its size changes.
 void BlockPool::absorb_next(Block* block) noexcept {
   Block* const next = block->next;
   block->bytes += next->bytes;
+  block->since = std::max(block->since, next->since);
   block->next = next->next;
   if (block->next) block->next->previous = block;
-  delete next;
+  give_node(next);
 }
 
-void BlockPool::give(Block* block, RawStream stream) noexcept {
+void BlockPool::give(Block* block, RawStream stream, std::uint64_t since) noexcept {
   // A neighbour that is anybody's may join a stream's block, but not the other way round.
   const auto joins = [&](const Block* b) {
-    return b && b->free && (b->stream == stream || b->stream == nullptr);
+    return b && b->free && b->mapped && (b->stream == stream || b->stream == nullptr);
   };
+  block->since = since;
   if (joins(block->next)) {
     list_of(block->next->stream).erase(block->next);
     absorb_next(block);
@@ -149,12 +184,26 @@ void BlockPool::give(Block* block, RawStream stream) noexcept {
   list_of(stream).insert(block);
 }
 
-void BlockPool::all_done() noexcept {
-  // Merging may take blocks out of a list that is being emptied, so each turn asks for any that is left.
-  for (auto& [owner, list] : free_) {
-    if (owner == nullptr) continue;
-    while (Block* block = list.any()) release_to_all(block);
+bool BlockPool::release_to_all(RawStream stream, std::uint64_t since) {
+  const auto found = free_.find(stream);
+  if (found == free_.end()) return false;
+  std::vector<Block*> done;
+  found->second.for_each([&](Block* b) {
+    if (b->since <= since) done.push_back(b);
+  });
+  // Merging takes blocks out of anybody's list only, hence none of these but the one that is given.
+  for (Block* block : done) {
+    found->second.erase(block);
+    give(block, nullptr);
   }
+  return !done.empty();
+}
+
+std::vector<RawStream> BlockPool::owners() const {
+  std::vector<RawStream> out;
+  for (const auto& [stream, list] : free_)
+    if (!list.empty()) out.push_back(stream);
+  return out;
 }
 
 std::vector<BlockPool::Segment> BlockPool::take_free_segments() {
@@ -166,16 +215,120 @@ std::vector<BlockPool::Segment> BlockPool::take_free_segments() {
       continue;
     }
     taken.emplace_back(block->pointer, block->bytes);
-    list_of(nullptr).erase(block);
-    segment_bytes_ -= block->bytes;
-    delete block;
+    anyones_.erase(block);
+    held_bytes_ -= block->bytes;
+    give_node(block);
     it = segments_.erase(it);
   }
   return taken;
 }
 
+void BlockPool::set_range(void* base, std::size_t bytes, std::size_t page_bytes) {
+  reserve_nodes(1);
+  range_ = take_node();
+  range_->pointer = static_cast<char*>(base);
+  range_->bytes = range_bytes_ = bytes;
+  range_->free = range_->paged = true;
+  range_->mapped = false;
+  page_bytes_ = page_bytes;
+  unmapped_.insert(range_);
+}
+
+std::optional<BlockPool::Growth> BlockPool::plan_growth(std::size_t bytes, RawStream stream) const noexcept {
+  std::optional<Growth> best;
+  const auto bytes_of = [&](const Block* b) {
+    return b && b->free && b->mapped && (b->stream == stream || b->stream == nullptr) ? b->bytes : 0;
+  };
+  // `beside`: free bytes at the end from which pages are mapped; the other end counts once all are.
+  const auto consider = [&](Block* hole, std::size_t beside, bool downwards) {
+    const std::size_t needed = std::min(round_up(bytes - std::min(beside, bytes), page_bytes_), hole->bytes);
+    char* const at = downwards ? hole->pointer + (hole->bytes - needed) : hole->pointer;
+    if (needed > 0 &&
+        (!best || needed < best->bytes || (needed == best->bytes && hole->bytes < best->block->bytes)))
+      best = Growth{hole, at, needed};
+  };
+  unmapped_.for_each([&](Block* hole) {
+    const std::size_t before = bytes_of(hole->previous), after = bytes_of(hole->next);
+    if (before + hole->bytes + after < bytes) return;
+    consider(hole, before, false);
+    consider(hole, after, true);
+  });
+  return best;
+}
+
+void BlockPool::map(const Growth& growth, RawStream stream) noexcept {
+  Block* block = growth.block;
+  unmapped_.erase(block);
+  const auto before = static_cast<std::size_t>(growth.at - block->pointer);
+  if (before > 0) {
+    Block* const rest = split(block, before);
+    unmapped_.insert(block);
+    block = rest;
+  }
+  if (block->bytes > growth.bytes) unmapped_.insert(split(block, growth.bytes));
+  block->mapped = true;
+  held_bytes_ += growth.bytes;
+  // Fresh memory is anybody's, unless it completes a block of the stream that asked.
+  const auto owned = [&](const Block* b) {
+    return b && b->free && b->mapped && stream && b->stream == stream;
+  };
+  const bool joins = owned(block->previous) || owned(block->next);
+  give(block, joins ? stream : nullptr);
+}
+
+// `block` is free, in no list and made of whole pages.
+void BlockPool::unmap(Block* block) noexcept {
+  held_bytes_ -= block->bytes;
+  block->mapped = false;
+  block->stream = nullptr;
+  const auto joins = [](const Block* b) { return b && b->free && !b->mapped; };
+  if (joins(block->next)) {
+    unmapped_.erase(block->next);
+    absorb_next(block);
+  }
+  if (joins(block->previous)) {
+    block = block->previous;
+    unmapped_.erase(block);
+    absorb_next(block);
+  }
+  unmapped_.insert(block);
+}
+
+std::vector<BlockPool::Segment> BlockPool::take_free_pages(std::size_t bytes, const Block* spared) {
+  std::vector<Segment> taken;
+  if (!range_) return taken;
+  const auto offset_of = [&](const char* p) { return static_cast<std::size_t>(p - range_->pointer); };
+  std::vector<std::pair<Block*, Segment>> found;
+  std::size_t total = 0;
+  anyones_.for_each([&](Block* b) {
+    if (total >= bytes || !b->paged || (spared && (b == spared->previous || b == spared->next))) return;
+    const std::size_t first = round_up(offset_of(b->pointer), page_bytes_);
+    const std::size_t end = offset_of(b->pointer + b->bytes) / page_bytes_ * page_bytes_;
+    if (first >= end) return;
+    const std::size_t part = std::min(end - first, round_up(bytes - total, page_bytes_));
+    found.emplace_back(b, Segment(range_->pointer + (end - part), part));
+    total += part;
+  });
+  reserve_nodes(2 * found.size());
+  taken.reserve(found.size());
+  for (auto& [block, pages] : found) {
+    anyones_.erase(block);
+    const auto before = static_cast<std::size_t>(static_cast<char*>(pages.first) - block->pointer);
+    if (before > 0) {
+      Block* const rest = split(block, before);
+      anyones_.insert(block);
+      block = rest;
+    }
+    if (block->bytes > pages.second) anyones_.insert(split(block, pages.second));
+    unmap(block);
+    taken.push_back(pages);
+  }
+  return taken;
+}
+
 std::size_t BlockPool::largest_free() const noexcept {
-  std::size_t bytes = 0;
+  const Block* largest = anyones_.largest();
+  std::size_t bytes = largest ? largest->bytes : 0;
   for (const auto& [owner, list] : free_)
     if (const Block* block = list.largest()) bytes = std::max(bytes, block->bytes);
   return bytes;
@@ -187,20 +340,39 @@ std::vector<BlockPool::Segment> BlockPool::segments() const {
   return out;
 }
 
-bool BlockPool::consistent() const {
-  std::size_t total = 0;
-  for (const auto& [first, bytes] : segments_) {
-    total += bytes;
-    const char* at = first->pointer;
-    for (const Block* b = first; b; b = b->next) {
-      if (b->pointer != at || b->bytes == 0 || (b->next && b->next->previous != b)) return false;
-      const bool both_free = b->free && b->next && b->next->free;
-      if (both_free && b->stream == b->next->stream) return false;
-      at += b->bytes;
+std::vector<BlockPool::Segment> BlockPool::mapped_runs() const {
+  std::vector<Segment> out;
+  bool open = false;
+  for (const Block* b = range_; b; b = b->next) {
+    if (b->mapped && open) {
+      out.back().second += b->bytes;
+    } else if (b->mapped) {
+      out.emplace_back(b->pointer, b->bytes);
     }
-    if (at != first->pointer + bytes) return false;
+    open = b->mapped;
   }
-  return total == segment_bytes_;
+  return out;
+}
+
+bool BlockPool::consistent(const Block* first, std::size_t bytes, std::size_t& held) const {
+  const char* at = first->pointer;
+  for (const Block* b = first; b; b = b->next) {
+    if (b->pointer != at || b->bytes == 0 || (b->next && b->next->previous != b)) return false;
+    const bool both_free = b->free && b->next && b->next->free && b->mapped == b->next->mapped;
+    if (both_free && b->stream == b->next->stream) return false;
+    const auto offset = static_cast<std::size_t>(at - first->pointer);
+    if (!b->mapped && (!b->free || offset % page_bytes_ != 0 || b->bytes % page_bytes_ != 0)) return false;
+    if (b->mapped) held += b->bytes;
+    at += b->bytes;
+  }
+  return at == first->pointer + bytes;
+}
+
+bool BlockPool::consistent() const {
+  std::size_t held = 0;
+  for (const auto& [first, bytes] : segments_)
+    if (!consistent(first, bytes, held)) return false;
+  return (!range_ || consistent(range_, range_bytes_, held)) && held == held_bytes_;
 }
 
 }  // namespace gpunn::detail

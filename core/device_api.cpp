@@ -12,6 +12,16 @@ namespace gpunn {
 DeviceApi::~DeviceApi() = default;
 void DeviceApi::activate() {}
 
+std::size_t DeviceApi::page_bytes() noexcept { return 0; }
+void* DeviceApi::reserve_addresses(std::size_t) {
+  detail::throw_unsupported("this device has no virtual memory");
+}
+void DeviceApi::release_addresses(void*, std::size_t) noexcept {}
+void DeviceApi::map_pages(void*, std::size_t) {
+  detail::throw_unsupported("this device has no virtual memory");
+}
+void DeviceApi::unmap_pages(void*, std::size_t) noexcept {}
+
 namespace detail {
 
 std::string bytes_text(std::size_t bytes) {

@@ -46,6 +46,18 @@ class GPUNN_API DeviceApi {
   virtual void* allocate_host(std::size_t bytes) = 0;
   virtual void deallocate_host(void* pointer, std::size_t bytes) noexcept = 0;
 
+  /// Virtual device memory: addresses are reserved once, and memory comes and goes behind them page by page.
+  /// Bytes of a page, a power of two; 0: not supported, and the methods below throw Unsupported.
+  virtual std::size_t page_bytes() noexcept;
+  /// `bytes` (whole pages) of addresses without memory, aligned to a page.
+  virtual void* reserve_addresses(std::size_t bytes);
+  /// Returns a whole reservation, in which nothing is mapped any more.
+  virtual void release_addresses(void* base, std::size_t bytes) noexcept;
+  /// Puts fresh memory behind whole pages of a reservation, or nothing. Throws OutOfMemory.
+  virtual void map_pages(void* at, std::size_t bytes);
+  /// Gives the memory of mapped pages back. No work may be using them.
+  virtual void unmap_pages(void* at, std::size_t bytes) noexcept;
+
   /// Lower `priority` runs first; 0 is the default.
   virtual RawStream create_stream(int priority) = 0;
   virtual void destroy_stream(RawStream stream) noexcept = 0;

@@ -5,6 +5,7 @@
 
 #include "gpunn/core/detail/cuda_check.h"
 #include "gpunn/core/detail/cuda_probe.h"
+#include "gpunn/core/detail/virtual_memory.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/flight_recorder.h"
@@ -56,6 +57,7 @@ class CudaDeviceApi final : public DeviceApi {
     GPUNN_CUDA(cudaDeviceSynchronize());  // opens the context, and says whether it answers
     detail::watch_process_exit();
     detail::forget_cuda_loss(index);
+    virtual_memory_.open(index);
   }
 
   DeviceType type() const noexcept override { return DeviceType::cuda; }
@@ -88,6 +90,22 @@ class CudaDeviceApi final : public DeviceApi {
   }
   void deallocate_host(void* pointer, std::size_t) noexcept override {
     if (enter()) GPUNN_CUDA_NOTHROW(cudaFreeHost(pointer));
+  }
+
+  std::size_t page_bytes() noexcept override { return virtual_memory_.page_bytes(); }
+  void* reserve_addresses(std::size_t bytes) override {
+    activate();
+    return virtual_memory_.reserve(bytes);
+  }
+  void release_addresses(void* base, std::size_t bytes) noexcept override {
+    if (enter()) virtual_memory_.release(base, bytes);
+  }
+  void map_pages(void* at, std::size_t bytes) override {
+    activate();
+    virtual_memory_.map(at, bytes);
+  }
+  void unmap_pages(void* at, std::size_t bytes) noexcept override {
+    if (enter()) virtual_memory_.unmap(at, bytes);
   }
 
   RawStream create_stream(int priority) override {
@@ -182,6 +200,7 @@ class CudaDeviceApi final : public DeviceApi {
   int index_;
   int lowest_priority_ = 0, highest_priority_ = 0;
   DeviceInfo info_;
+  detail::VirtualMemory virtual_memory_;
 };
 
 }  // namespace

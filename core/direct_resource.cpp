@@ -9,6 +9,7 @@
 namespace gpunn {
 
 MemoryResource::~MemoryResource() = default;
+void MemoryResource::check() {}
 
 namespace {
 

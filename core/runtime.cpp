@@ -1,6 +1,8 @@
 #include "gpunn/core/runtime.h"
 
+#include <charconv>
 #include <cstdlib>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <string_view>
@@ -31,6 +33,31 @@ bool flag(const char* name, bool otherwise) {
   return text == "1";
 }
 
+// "8000000", "512K", "20M", "6G": bytes, in units of 1024. "" gives 0.
+std::size_t byte_count(const char* name) {
+  const std::string_view text = variable(name);
+  std::size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  const bool digits = error == std::errc{} && end != text.data();
+  const std::size_t place = unit.empty() ? 0 : std::string_view("KMG").find(unit) + 1;
+  const bool known_unit = unit.empty() || (unit.size() == 1 && place > 0);
+  GPUNN_CHECK(text.empty() || (digits && known_unit), name,
+              ": expected bytes such as 8000000, 512K, 20M or 6G, got '", text, "'");
+  GPUNN_CHECK(bytes <= std::numeric_limits<std::size_t>::max() >> (10 * place), name, ": ", text,
+              " is more than can be counted");
+  return bytes << (10 * place);
+}
+
+std::unique_ptr<MemoryResource> make_memory(DeviceApi& api, const RuntimeOptions& options, bool pinned) {
+  const bool cpu = api.type() == DeviceType::cpu;
+  auto resource =
+      cpu ? make_host_allocator(api)
+          : make_caching_allocator(api, {.limit_bytes = pinned ? 0 : options.memory_limit, .host = pinned});
+  if (!options.memory_debug) return resource;
+  return make_debug_resource(std::move(resource), api, {.host = cpu || pinned});
+}
+
 }  // namespace
 
 RuntimeOptions RuntimeOptions::from_environment() {
@@ -41,6 +68,7 @@ RuntimeOptions RuntimeOptions::from_environment() {
   options.shadow = flag("GPUNN_SHADOW", false);
   options.forced = variable("GPUNN_IMPL");
   options.memory_debug = flag("GPUNN_MEMORY_DEBUG", false);
+  options.memory_limit = byte_count("GPUNN_MEMORY_LIMIT");
   options.memory_trace = variable("GPUNN_MEMORY_TRACE");
   return options;
 }
@@ -69,7 +97,7 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       api_(std::move(api)),
       type_(api_->type()),
       streams_(std::make_unique<Streams>(*api_)),
-      memory_(type_ == DeviceType::cpu ? make_host_allocator(*api_) : make_caching_allocator(*api_)),
+      memory_(make_memory(*api_, runtime.options(), false)),
       usage_(std::make_unique<MemoryUsage>()),
       scheduler_(std::make_unique<Scheduler>(*api_)),
       compute_(take_stream(0)),
@@ -113,7 +141,7 @@ void DeviceContext::give_stream(RawStream stream, int priority) noexcept {
 MemoryResource& DeviceContext::pinned() {
   if (is_cpu()) return *memory_;
   std::lock_guard lock(lazy_->mutex);
-  if (!pinned_) pinned_ = make_caching_allocator(*api_, {.limit_bytes = 0, .host = true});
+  if (!pinned_) pinned_ = make_memory(*api_, runtime_.options(), true);
   return *pinned_;
 }
 

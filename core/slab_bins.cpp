@@ -41,12 +41,6 @@ std::pair<Slab*, void*> SlabBins::take(std::size_t piece, RawStream stream) noex
   return take_from(*found->second.back());
 }
 
-std::pair<Slab*, void*> SlabBins::take_foreign(std::size_t piece) noexcept {
-  for (auto it = bins_.lower_bound({piece, nullptr}); it != bins_.end(); ++it)
-    if (!it->second.empty()) return take_from(*it->second.back());
-  return {nullptr, nullptr};
-}
-
 void SlabBins::add(Block* block, std::size_t piece, RawStream stream) {
   auto slab = std::make_unique<Slab>();
   slab->block = block;
@@ -62,7 +56,8 @@ void SlabBins::add(Block* block, std::size_t piece, RawStream stream) {
   list(added);
 }
 
-Block* SlabBins::give(Slab* slab, void* pointer) noexcept {
+Block* SlabBins::give(Slab* slab, void* pointer, std::uint64_t since) noexcept {
+  slab->since = std::max(slab->since, since);
   const auto offset = static_cast<std::size_t>(static_cast<char*>(pointer) - slab->block->pointer);
   slab->free.push_back(static_cast<std::uint32_t>(offset / slab->piece_bytes));
   if (!slab->listed) list(*slab);

@@ -81,6 +81,7 @@ struct Allocation {
   std::size_t bytes;
   int device;
   bool host;
+  bool mapped = false;  // pages of virtual memory, of which neighbours stand here as one
 };
 
 struct Device {
@@ -137,6 +138,8 @@ void push_and_wait(Stream& stream, std::function<void()> operation);
 const std::pair<const std::uintptr_t, Allocation>* find_allocation(const State& locked, const void* p);
 cudaError_t release_memory(void* p, bool host);
 void release_all_memory(int device);
+// Unmaps and releases the device's virtual memory (runtime_virtual_memory.cpp).
+void release_virtual_memory(int device);
 
 // A number in [low, high] from the environment; anything else is reported and gives `fallback`.
 std::int64_t environment_number(const char* name, std::int64_t low, std::int64_t high, std::int64_t fallback);

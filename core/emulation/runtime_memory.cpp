@@ -106,7 +106,8 @@ cudaError_t release_memory(void* p, bool host) {
     const TsanQuiet quiet;
     const std::lock_guard lock(s.mutex);
     const auto it = s.allocations.find(reinterpret_cast<std::uintptr_t>(p));
-    if (it == s.allocations.end() || it->second.host != host) return cudaErrorInvalidValue;
+    if (it == s.allocations.end() || it->second.host != host || it->second.mapped)
+      return cudaErrorInvalidValue;
     allocation = it->second;
     s.allocations.erase(it);
     if (!host) s.devices[static_cast<std::size_t>(allocation.device)].used -= allocation.bytes;
@@ -117,6 +118,7 @@ cudaError_t release_memory(void* p, bool host) {
 }
 
 void release_all_memory(int device) {
+  release_virtual_memory(device);
   State& s = state();
   std::vector<std::pair<void*, bool>> found;
   {
@@ -160,7 +162,8 @@ cudaError_t cudaFreeAsync(void* p, cudaStream_t stream) {
     const TsanQuiet quiet;
     const std::lock_guard lock(state().mutex);
     const auto* allocation = find_allocation(state(), p);
-    if (allocation == nullptr || allocation->second.host) return finish(cudaErrorInvalidValue);
+    if (allocation == nullptr || allocation->second.host || allocation->second.mapped)
+      return finish(cudaErrorInvalidValue);
   }
   target->push([p] { release_memory(p, false); });
   return finish(cudaSuccess);

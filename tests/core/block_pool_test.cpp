@@ -49,17 +49,18 @@ TEST(BlockPoolTest, StaysConsistentUnderRandomUse) {
       taken[i] = taken.back();
       taken.pop_back();
     }
-    if (step % 1000 == 0) pool.all_done();
+    if (step % 1000 == 0)
+      for (RawStream owner : pool.owners()) pool.release_to_all(owner, 0);
     if (step % 100 == 0) {
       ASSERT_TRUE(pool.consistent());
     }
   }
   for (detail::Block* b : taken) pool.give(b, &streams[0]);
-  pool.all_done();
+  for (RawStream owner : pool.owners()) pool.release_to_all(owner, 0);
   EXPECT_TRUE(pool.consistent());
   EXPECT_EQ(pool.largest_free(), kSegment);
   EXPECT_EQ(pool.take_free_segments().size(), 4u);
-  EXPECT_EQ(pool.segment_bytes(), 0u);
+  EXPECT_EQ(pool.held_bytes(), 0u);
 }
 
 TEST(BlockPoolTest, TakesTheBestFit) {
@@ -86,13 +87,13 @@ TEST(BlockPoolTest, MergesOnlyWhatOneStreamMayUse) {
   EXPECT_EQ(pool.take(4096, &a), nullptr);
   EXPECT_EQ(pool.take(2048, nullptr), nullptr);
   EXPECT_EQ(pool.find_foreign(2048, &a), second);
-  pool.release_to_all(second);
+  pool.release_to_all(&b, 0);
   EXPECT_EQ(pool.largest_free(), 2048u) << "what is a's must not become anybody's";
   first = pool.take(2048, &a);
   pool.give(first, &a);
   EXPECT_EQ(pool.largest_free(), 4096u) << "a may join what is anybody's";
   EXPECT_EQ(pool.take(4096, &b), nullptr);
-  pool.all_done();
+  for (RawStream owner : pool.owners()) pool.release_to_all(owner, 0);
   EXPECT_NE(pool.take(4096, &b), nullptr);
 }
 

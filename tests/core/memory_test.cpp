@@ -31,6 +31,8 @@ struct Kind {
   const char* name;
   std::function<std::unique_ptr<MemoryResource>(DeviceApi&)> make;
   std::size_t alignment;
+  bool pages = false;  // on a device with virtual memory
+  int steps = 20'000;  // of random use; fewer in debug mode, which fills everything
 };
 
 void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
@@ -38,7 +40,8 @@ void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.name; }
 class MemoryResourceTest : public ::testing::TestWithParam<Kind> {
  protected:
   void SetUp() override { resource_ = GetParam().make(device_); }
-  FakeDevice device_{{.mode = FakeMode::deferred, .memory_bytes = 64 * kMiB}};
+  FakeDevice device_{
+      {.mode = FakeMode::deferred, .memory_bytes = 64 * kMiB, .virtual_memory = GetParam().pages}};
   RawStream stream_ = device_.create_stream(0);
   std::unique_ptr<MemoryResource> resource_;
 };
@@ -53,6 +56,7 @@ TEST_P(MemoryResourceTest, SizesFromNothingToLarge) {
     void* p = resource_->allocate(bytes, stream_);
     ASSERT_NE(p, nullptr);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(p) % GetParam().alignment, 0u) << bytes;
+    device_.synchronize_stream(stream_);  // debug mode fills it there
     std::memset(p, 0xab, bytes);
     resource_->deallocate(p, bytes, stream_);
   }
@@ -104,7 +108,7 @@ TEST_P(MemoryResourceTest, RandomUseNeverOverlaps) {
   std::map<char*, Mine> live;
   std::uint64_t allocations = 0;
   std::size_t live_bytes = 0;
-  for (int step = 0; step < 20'000; ++step) {
+  for (int step = 0; step < GetParam().steps; ++step) {
     if (random() % 2 || live.empty()) {
       const std::size_t bytes = 1 + random() % (random() % 8 ? 3000 : 200'000);
       char* p = nullptr;
@@ -114,6 +118,7 @@ TEST_P(MemoryResourceTest, RandomUseNeverOverlaps) {
         ASSERT_GT(live_bytes, 16 * kMiB) << "refused although there was room";
         continue;
       }
+      device_.synchronize_stream(stream_);  // debug mode fills it there
       ++allocations;
       live_bytes += bytes;
       const auto after = live.lower_bound(p);
@@ -142,50 +147,76 @@ TEST_P(MemoryResourceTest, RandomUseNeverOverlaps) {
 // Whatever call of the device fails: a typed error, exact counters, nothing leaked, and the next program
 // works.
 TEST_P(MemoryResourceTest, EveryDeviceCallMayFail) {
+  const std::size_t large = GetParam().steps < 20'000 ? 70 * kKiB : 2 * kMiB;
   for (FakeFailure failure : {FakeFailure::cuda_error, FakeFailure::out_of_memory}) {
     for (long n = 1; n < 60; ++n) {
-      FakeDevice device({.mode = FakeMode::deferred, .memory_bytes = 8 * kMiB});
+      FakeDevice device(
+          {.mode = FakeMode::deferred, .memory_bytes = 8 * kMiB, .virtual_memory = GetParam().pages});
       RawStream a = device.create_stream(0), b = device.create_stream(0);
       const auto before = device.live();
       {
         auto resource = GetParam().make(device);
         device.fail_at(FakeCall::any, n, failure);
-        std::vector<std::pair<void*, std::size_t>> live;
+        struct Mine {
+          void* pointer;
+          std::size_t bytes;
+          RawStream stream;
+        };
+        std::vector<Mine> live;
         for (int step = 0; step < 12; ++step) {
-          const std::size_t bytes = step % 3 == 0 ? 2 * kMiB : 700;
+          const std::size_t bytes = step % 3 == 0 ? large : 700;
           try {
-            void* p = resource->allocate(bytes, step % 2 ? a : b);
-            live.emplace_back(p, bytes);
+            const RawStream stream = step % 2 ? a : b;
+            void* p = resource->allocate(bytes, stream);
+            live.push_back({p, bytes, stream});
             resource->record_use(p, a);
             resource->record_use(p, b);
           } catch (const Error&) {
           }
           if (live.size() > 2) {
-            resource->deallocate(live.front().first, live.front().second, a);
+            resource->deallocate(live.front().pointer, live.front().bytes, live.front().stream);
             live.erase(live.begin());
           }
           std::size_t sum = 0;
-          for (const auto& [p, size] : live) sum += size;
+          for (const Mine& m : live) sum += m.bytes;
           ASSERT_EQ(resource->stats().live_bytes, sum);
         }
-        for (const auto& [p, bytes] : live) resource->deallocate(p, bytes, a);
+        for (const Mine& m : live) resource->deallocate(m.pointer, m.bytes, m.stream);
         device.clear_failures();
-        void* p = resource->allocate(6 * kMiB, b);
-        resource->deallocate(p, 6 * kMiB, b);
+        void* p = resource->allocate(3 * large, b);
+        resource->deallocate(p, 3 * large, b);
       }
       ASSERT_EQ(device.live(), before) << "call " << n;
     }
   }
 }
 
+std::unique_ptr<MemoryResource> caching(DeviceApi& device, bool host = false) {
+  return make_caching_allocator(device, {.limit_bytes = 0, .host = host});
+}
+std::unique_ptr<MemoryResource> debug(std::unique_ptr<MemoryResource> below, DeviceApi& device,
+                                      bool host = false) {
+  return make_debug_resource(std::move(below), device, {.host = host});
+}
+
+using Api = DeviceApi&;
 INSTANTIATE_TEST_SUITE_P(
     Resources, MemoryResourceTest,
-    ::testing::Values(Kind{"direct", [](DeviceApi& d) { return make_direct_resource(d, false); }, 256},
-                      Kind{"direct_host", [](DeviceApi& d) { return make_direct_resource(d, true); }, 64},
-                      Kind{"caching", [](DeviceApi& d) { return make_caching_allocator(d); }, 256},
-                      Kind{"caching_host", [](DeviceApi& d) { return make_caching_allocator(d, {0, true}); },
-                           64},
-                      Kind{"host", [](DeviceApi& d) { return make_host_allocator(d); }, 64}),
+    ::testing::Values(
+        Kind{"direct", [](Api d) { return make_direct_resource(d, false); }, 256},
+        Kind{"direct_host", [](Api d) { return make_direct_resource(d, true); }, 64},
+        Kind{"caching", [](Api d) { return caching(d); }, 256},
+        Kind{"caching_pages", [](Api d) { return caching(d); }, 256, true},
+        Kind{"caching_host", [](Api d) { return caching(d, true); }, 64},
+        Kind{"host", [](Api d) { return make_host_allocator(d); }, 64},
+        Kind{"debug_direct", [](Api d) { return debug(make_direct_resource(d, false), d); }, 256, false,
+             3'000},
+        Kind{"debug_direct_host", [](Api d) { return debug(make_direct_resource(d, true), d, true); }, 64,
+             false, 3'000},
+        Kind{"debug_caching", [](Api d) { return debug(caching(d), d); }, 256, false, 3'000},
+        Kind{"debug_caching_pages", [](Api d) { return debug(caching(d), d); }, 256, true, 3'000},
+        Kind{"debug_caching_host", [](Api d) { return debug(caching(d, true), d, true); }, 64, false, 3'000},
+        Kind{"debug_host", [](Api d) { return debug(make_host_allocator(d), d, true); }, 64, false, 3'000}),
     [](const auto& kind) { return std::string(kind.param.name); });
 
 // The host allocator

@@ -1,5 +1,7 @@
 #include "tests/support/fake_device.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -66,6 +68,7 @@ FakeDevice::~FakeDevice() {
   while (!streams_.empty()) destroy_stream(streams_.back().get());
   for (const auto& [pointer, bytes] : blocks_) std::free(pointer);
   for (const auto& [pointer, bytes] : host_blocks_) std::free(pointer);
+  for (const auto& [base, bytes] : ranges_) munmap(base, bytes);
 }
 
 void FakeDevice::fail_at(FakeCall kind, long n, FakeFailure failure) {
@@ -142,7 +145,12 @@ void FakeDevice::finish(const std::shared_ptr<Record>& record) {
 
 FakeDevice::Live FakeDevice::live() const {
   std::lock_guard lock(mutex_);
-  return {blocks_.size(), used_bytes_, host_blocks_.size(), streams_.size(), events_};
+  return {blocks_.size() + pages_.size(),
+          used_bytes_,
+          host_blocks_.size(),
+          streams_.size(),
+          events_,
+          ranges_.size()};
 }
 
 void FakeDevice::memory_info(std::size_t& free_bytes, std::size_t& total_bytes) {
@@ -183,6 +191,48 @@ void* FakeDevice::allocate_host(std::size_t bytes) {
   return grant(bytes, true);
 }
 void FakeDevice::deallocate_host(void* pointer, std::size_t) noexcept { take_back(pointer, true); }
+
+namespace {
+constexpr std::size_t kPage = std::size_t{2} << 20;
+constexpr int kNoMemory = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+}  // namespace
+
+std::size_t FakeDevice::page_bytes() noexcept { return options_.virtual_memory ? kPage : 0; }
+
+void* FakeDevice::reserve_addresses(std::size_t bytes) {
+  enter(FakeCall::allocate);
+  void* const base = mmap(nullptr, bytes, PROT_NONE, kNoMemory, -1, 0);
+  if (base == MAP_FAILED) throw OutOfMemory("no addresses for the fake device");
+  std::lock_guard lock(mutex_);
+  ranges_[static_cast<char*>(base)] = bytes;
+  return base;
+}
+
+void FakeDevice::release_addresses(void* base, std::size_t bytes) noexcept {
+  std::lock_guard lock(mutex_);
+  const auto start = static_cast<char*>(base);
+  const auto page = pages_.lower_bound(start);
+  if (ranges_.erase(start) != 1 || (page != pages_.end() && *page < start + bytes)) std::abort();
+  munmap(base, bytes);
+}
+
+void FakeDevice::map_pages(void* at, std::size_t bytes) {
+  enter(FakeCall::allocate);
+  std::lock_guard lock(mutex_);
+  if (bytes > options_.memory_bytes - used_bytes_) throw OutOfMemory("the fake device is full");
+  for (std::size_t i = 0; i < bytes; i += kPage)
+    if (!pages_.insert(static_cast<char*>(at) + i).second) std::abort();  // mapped twice
+  if (mprotect(at, bytes, PROT_READ | PROT_WRITE) != 0) std::abort();
+  used_bytes_ += bytes;
+}
+
+void FakeDevice::unmap_pages(void* at, std::size_t bytes) noexcept {
+  std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < bytes; i += kPage)
+    if (pages_.erase(static_cast<char*>(at) + i) != 1) std::abort();  // not mapped
+  if (mmap(at, bytes, PROT_NONE, kNoMemory | MAP_FIXED, -1, 0) != at) std::abort();
+  used_bytes_ -= bytes;
+}
 
 RawStream FakeDevice::create_stream(int) {
   enter(FakeCall::stream);

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +30,7 @@ struct FakeOptions {
   FakeMode mode = FakeMode::immediate;
   std::size_t memory_bytes = std::size_t{64} << 20;  // device memory; of host memory, 1 GiB a request
   std::uint64_t seed = 1;
+  bool virtual_memory = false;  // pages of 2 MiB; memory nobody touches costs the machine nothing
 };
 
 class FakeDevice final : public DeviceApi {
@@ -46,8 +49,8 @@ class FakeDevice final : public DeviceApi {
   /// Work after which the device is lost.
   void enqueue_failure(RawStream stream);
 
-  struct Live {
-    std::size_t allocations = 0, bytes = 0, host_allocations = 0, streams = 0, events = 0;
+  struct Live {  // allocations: mapped pages count as well
+    std::size_t allocations = 0, bytes = 0, host_allocations = 0, streams = 0, events = 0, ranges = 0;
     bool operator==(const Live&) const = default;
   };
   Live live() const;
@@ -60,6 +63,11 @@ class FakeDevice final : public DeviceApi {
   void deallocate(void* pointer, std::size_t bytes) noexcept override;
   void* allocate_host(std::size_t bytes) override;
   void deallocate_host(void* pointer, std::size_t bytes) noexcept override;
+  std::size_t page_bytes() noexcept override;
+  void* reserve_addresses(std::size_t bytes) override;
+  void release_addresses(void* base, std::size_t bytes) noexcept override;
+  void map_pages(void* at, std::size_t bytes) override;
+  void unmap_pages(void* at, std::size_t bytes) noexcept override;
   RawStream create_stream(int priority) override;
   void destroy_stream(RawStream stream) noexcept override;
   void synchronize_stream(RawStream stream) override;
@@ -117,6 +125,8 @@ class FakeDevice final : public DeviceApi {
   std::vector<Injection> injections_;
   std::unordered_map<void*, std::size_t> blocks_, host_blocks_;
   std::size_t used_bytes_ = 0, events_ = 0;
+  std::map<char*, std::size_t> ranges_;
+  std::set<char*> pages_;
   std::vector<std::unique_ptr<Stream>> streams_;
   std::uint64_t random_;
 };

@@ -17,6 +17,10 @@
 
 namespace gpunn {
 
+namespace detail {
+class HostCalls;
+}
+
 class GPUNN_API Scheduler {
  public:
   explicit Scheduler(DeviceApi& api);
@@ -34,8 +38,10 @@ class GPUNN_API Scheduler {
   void forget(Storage& storage, class MemoryResource& resource) noexcept;
   /// Work issued on `to` from now on comes after everything issued on `from` so far.
   void join(RawStream from, RawStream to);
-  /// Waits for the device, then drops every record.
+  /// Waits for the device, then drops every record; throws the oldest exception of a host function.
   void synchronize();
+  /// Functions that run in stream order.
+  detail::HostCalls& host_calls() const noexcept;
 
   struct Counters {
     std::uint64_t issues = 0, events = 0, waits = 0, waits_dropped = 0;

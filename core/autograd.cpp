@@ -4,7 +4,9 @@
 #include <atomic>
 
 #include "gpunn/core/detail/graph.h"
+#include "gpunn/core/detail/node_streams.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/stream.h"
 
 namespace gpunn {
 
@@ -25,7 +27,10 @@ Node::Node(const char* name)
     : layer_(layer_path()), name_(name), sequence_(next_sequence.fetch_add(1, std::memory_order_relaxed)) {
   node_count.fetch_add(1, std::memory_order_relaxed);
 }
-Node::~Node() { node_count.fetch_sub(1, std::memory_order_relaxed); }
+Node::~Node() {
+  gpunn::detail::forget_node_stream(*this);
+  node_count.fetch_sub(1, std::memory_order_relaxed);
+}
 
 void Node::destroy(Node* node) noexcept {
   if (doomed) {
@@ -131,6 +136,8 @@ void connect(Ref<Node> node, std::span<const Tensor* const> inputs, std::span<Te
     if (out->defined() && is_floating(out->dtype())) GraphAccess::attach(*out, node, index);
     ++index;
   }
+  if (gpunn::detail::in_stream_scope() && !outputs.empty() && outputs[0]->defined())
+    gpunn::detail::note_node_stream(*node, outputs[0]->context());
 }
 
 }  // namespace detail

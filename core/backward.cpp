@@ -4,7 +4,9 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/detail/graph.h"
+#include "gpunn/core/detail/node_streams.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/stream.h"
 
 namespace gpunn {
 namespace {
@@ -130,6 +132,10 @@ class Walk {
       detail::throw_invalid(
           "backward a second time through a graph that was freed; pass retain_graph to the first");
     }
+    // Where its forward ran: branches overlap in backward as well. The order of issue, and so every bit of
+    // the result, stays the same.
+    std::optional<StreamScope> on_stream;
+    if (const auto s = gpunn::detail::node_stream(node); s.context) on_stream.emplace(*s.context, s.stream);
     const Backward backward(node, gradients, create_graph_, needed_);
     Gradients input_gradients = node.apply(backward);
     if (!retain_graph_) GraphAccess::set_released(node);

@@ -61,11 +61,17 @@ class GPUNN_API DeviceApi {
   /// Lower `priority` runs first; 0 is the default.
   virtual RawStream create_stream(int priority) = 0;
   virtual void destroy_stream(RawStream stream) noexcept = 0;
+  /// The priority that the stream has: what was asked for, within the device's range.
+  virtual int stream_priority(RawStream stream) = 0;
   virtual void synchronize_stream(RawStream stream) = 0;
   /// Waits for every stream of the device.
   virtual void synchronize_device() = 0;
 
   virtual RawEvent create_event() = 0;
+  /// An event that remembers when it was recorded.
+  virtual RawEvent create_timed_event() = 0;
+  /// Milliseconds between the records of two timed events, both of which are done.
+  virtual double elapsed_ms(RawEvent start, RawEvent end) = 0;
   virtual void destroy_event(RawEvent event) noexcept = 0;
   virtual void record_event(RawEvent event, RawStream stream) = 0;
   virtual void wait_event(RawStream stream, RawEvent event) = 0;

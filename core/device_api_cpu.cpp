@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -16,6 +17,8 @@
 
 namespace gpunn {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
@@ -88,12 +91,24 @@ class CpuDeviceApi final : public DeviceApi {
 
   RawStream create_stream(int) override { return &stream_; }
   void destroy_stream(RawStream) noexcept override {}
+  int stream_priority(RawStream) override { return 0; }
   void synchronize_stream(RawStream) override {}
   void synchronize_device() override {}
 
   RawEvent create_event() override { return &stream_; }
-  void destroy_event(RawEvent) noexcept override {}
-  void record_event(RawEvent, RawStream) override {}
+  // Only timed events are objects: for the others there is nothing to remember.
+  RawEvent create_timed_event() override { return new Clock::time_point; }
+  void destroy_event(RawEvent event) noexcept override {
+    if (event != &stream_) delete static_cast<Clock::time_point*>(event);
+  }
+  void record_event(RawEvent event, RawStream) override {
+    if (event != &stream_) *static_cast<Clock::time_point*>(event) = Clock::now();
+  }
+  double elapsed_ms(RawEvent start, RawEvent end) override {
+    return std::chrono::duration<double, std::milli>(*static_cast<Clock::time_point*>(end) -
+                                                     *static_cast<Clock::time_point*>(start))
+        .count();
+  }
   void wait_event(RawStream, RawEvent) override {}
   bool query_event(RawEvent) override { return true; }
   void synchronize_event(RawEvent) override {}

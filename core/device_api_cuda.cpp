@@ -1,5 +1,5 @@
-// A CUDA device. The same text serves the emulated one: <cuda_runtime.h> is then the emulation's.
-#include <cuda_runtime.h>
+// A CUDA device. The same text serves the emulated one: <cuda_runtime_api.h> is then the emulation's.
+#include <cuda_runtime_api.h>
 
 #include <algorithm>
 
@@ -119,6 +119,12 @@ class CudaDeviceApi final : public DeviceApi {
   void destroy_stream(RawStream stream) noexcept override {
     if (enter()) GPUNN_CUDA_NOTHROW(cudaStreamDestroy(stream_of(stream)));
   }
+  int stream_priority(RawStream stream) override {
+    activate();
+    int priority = 0;
+    GPUNN_CUDA(cudaStreamGetPriority(stream_of(stream), &priority));
+    return priority;
+  }
   void synchronize_stream(RawStream stream) override {
     activate();
     GPUNN_CUDA(cudaStreamSynchronize(stream_of(stream)));
@@ -128,11 +134,13 @@ class CudaDeviceApi final : public DeviceApi {
     GPUNN_CUDA(cudaDeviceSynchronize());
   }
 
-  RawEvent create_event() override {
+  RawEvent create_event() override { return make_event(cudaEventDisableTiming); }
+  RawEvent create_timed_event() override { return make_event(cudaEventDefault); }
+  double elapsed_ms(RawEvent start, RawEvent end) override {
     activate();
-    cudaEvent_t event = nullptr;
-    GPUNN_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-    return event;
+    float milliseconds = 0;
+    GPUNN_CUDA(cudaEventElapsedTime(&milliseconds, event_of(start), event_of(end)));
+    return milliseconds;
   }
   void destroy_event(RawEvent event) noexcept override {
     if (enter()) GPUNN_CUDA_NOTHROW(cudaEventDestroy(event_of(event)));
@@ -189,6 +197,12 @@ class CudaDeviceApi final : public DeviceApi {
     const std::string work = bytes ? detail::concat(what, " of ", bytes, " bytes") : what;
     const detail::WaitingFor waiting(work);
     GPUNN_CUDA(cudaStreamSynchronize(stream_of(stream)));
+  }
+  RawEvent make_event(unsigned flags) {
+    activate();
+    cudaEvent_t event = nullptr;
+    GPUNN_CUDA(cudaEventCreateWithFlags(&event, flags));
+    return event;
   }
   // For what runs in destructors. A lost device frees its memory with the process.
   bool enter() noexcept {

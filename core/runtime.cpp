@@ -10,6 +10,7 @@
 
 #include "gpunn/core/detail/cpu_count.h"
 #include "gpunn/core/detail/cuda_probe.h"
+#include "gpunn/core/detail/host_calls.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
@@ -114,6 +115,7 @@ DeviceContext::~DeviceContext() {
   } catch (...) {
     // A device that failed runs nothing any more.
   }
+  scheduler_->host_calls().clear();  // tensors that they captured need what is destroyed next
 }
 
 RawStream DeviceContext::take_stream(int priority) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gpunn/core/detail/access_history.h"
+#include "gpunn/core/detail/host_calls.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
@@ -72,15 +73,16 @@ struct Scheduler::State {
   DeviceApi& api;
   std::recursive_mutex mutex;
   EventPool events;
+  detail::HostCalls calls;
   std::deque<StreamState> streams;  // references stay valid
   std::vector<std::unique_ptr<AccessHistory>> idle_histories;
   detail::FailureList failures;
   Counters counters;
 
-  explicit State(DeviceApi& device) : api(device), events(device) {}
+  explicit State(DeviceApi& device) : api(device), events(device), calls(device) {}
 
   StreamState& state_of(RawStream stream);
-  AccessHistory& history_of(Storage& storage);
+  AccessHistory& history_of(Storage& storage, const StreamState* user = nullptr);
   std::shared_ptr<Mark> mark_covering(const Access& access);
   void order(StreamState& stream, const Access& before);
   void record(StreamState& stream, std::span<Storage* const> reads,
@@ -97,14 +99,22 @@ StreamState& Scheduler::State::state_of(RawStream stream) {
   return streams.back();
 }
 
-AccessHistory& Scheduler::State::history_of(Storage& storage) {
+AccessHistory& Scheduler::State::history_of(Storage& storage, const StreamState* user) {
   if (!storage.history) {
+    // What its memory held before may still be in use: the allocator handed it out for use after the work on
+    // the storage's stream, which other streams see as a write. Pinned memory is handed out idle.
+    Access before;
+    if ((!user || storage.stream() != user->stream) && storage.place() == Storage::Place::device) {
+      StreamState& owner = state_of(storage.stream());
+      before = {&owner, owner.issued};
+    }
     if (idle_histories.empty()) {
       storage.history = new AccessHistory;
     } else {
       storage.history = idle_histories.back().release();
       idle_histories.pop_back();
     }
+    storage.history->writer = before;
   }
   return *storage.history;
 }
@@ -227,12 +237,12 @@ Issue::Issue(Scheduler& scheduler, RawStream stream, std::span<Storage* const> r
   }
   StreamState& state = s.state_of(stream);
   for (Storage* storage : reads) {
-    AccessHistory& history = s.history_of(*storage);
+    AccessHistory& history = s.history_of(*storage, &state);
     history.readers.reserve(history.readers.size() + 1);
     s.order(state, history.writer);
   }
   for (Storage* storage : writes) {
-    const AccessHistory& history = s.history_of(*storage);
+    const AccessHistory& history = s.history_of(*storage, &state);
     s.order(state, history.writer);
     for (const Access& reader : history.readers) s.order(state, reader);
   }
@@ -330,10 +340,14 @@ void Scheduler::synchronize() {
     for (const StreamState& s : state_->streams) issued.push_back(s.issued);
   }
   state_->api.synchronize_device();
-  std::lock_guard lock(state_->mutex);
-  for (std::size_t i = 0; i < issued.size(); ++i)
-    state_->streams[i].completed = std::max(state_->streams[i].completed, issued[i]);
-  state_->failures.rethrow_first();
+  {
+    std::lock_guard lock(state_->mutex);
+    for (std::size_t i = 0; i < issued.size(); ++i)
+      state_->streams[i].completed = std::max(state_->streams[i].completed, issued[i]);
+  }
+  state_->calls.collect();
+  check();
+  state_->calls.rethrow(nullptr);
 }
 
 std::shared_ptr<Outcome> Scheduler::expect(std::span<Storage* const> writes) {
@@ -353,6 +367,8 @@ void Scheduler::check() const {
   std::lock_guard lock(state_->mutex);
   state_->failures.rethrow_first();
 }
+
+detail::HostCalls& Scheduler::host_calls() const noexcept { return state_->calls; }
 
 Scheduler::Counters Scheduler::counters() const {
   std::lock_guard lock(state_->mutex);

@@ -27,6 +27,10 @@
 
 namespace gpunn {
 
+namespace detail {
+class HostCalls;
+}
+
 /// Thread-safe; a lock is held from the start of an Issue to its end, by one thread and recursively.
 class GPUNN_API Scheduler {
  public:
@@ -47,8 +51,11 @@ class GPUNN_API Scheduler {
   void forget(Storage& storage, class MemoryResource& resource) noexcept;
   /// Work issued on `to` from now on comes after everything issued on `from` so far.
   void join(RawStream from, RawStream to);
-  /// Waits for the device; then throws the first failure that a storage alive depends on.
+  /// Waits for the device; then throws the first failure that a storage alive depends on, else the oldest
+  /// exception of a host function.
   void synchronize();
+  /// Functions that run in stream order.
+  detail::HostCalls& host_calls() const noexcept;
 
   /// For work that reports failure by itself, such as a host callback: what is in `writes` depends on the
   /// outcome from now on, and so does all that is computed from it. Call it within the Issue of that work (or

@@ -5,10 +5,8 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/detail/make_impl.h"
-#include "gpunn/core/device_api.h"
 #include "gpunn/core/op.h"
 #include "gpunn/core/primitives_impl.h"
-#include "gpunn/core/scheduler.h"
 
 namespace gpunn {
 
@@ -144,72 +142,7 @@ Tensor randn(const Shape& shape, TensorOptions options) {
   });
 }
 
-// ---------------------------------------------------------------- copies
-
-namespace {
-
-/// A pinned host copy of `context`'s that the scheduler orders against device work.
-Tensor pinned_like(const Tensor& t, DeviceContext& context) {
-  return Tensor(detail::make_impl(Storage::allocate(context, t.nbytes(), Storage::Place::pinned_host),
-                                  t.shape(), contiguous_strides(t.shape()), 0, t.dtype(),
-                                  Layout::contiguous));
-}
-
-/// Device copy between a contiguous pinned tensor and a contiguous tensor of `context`, on the current
-/// stream.
-void transfer(DeviceContext& context, const Tensor& source, const Tensor& destination, CopyKind kind) {
-  if (source.nbytes() == 0) return;
-  Storage* const reads[] = {&source.storage()};
-  Storage* const writes[] = {&destination.storage()};
-  const RawStream stream = context.current_stream();
-  Scheduler::Issue issue(context.scheduler(), stream, reads, writes);
-  if (!issue.skipped()) [[likely]]
-    context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
-  issue.commit();
-}
-
-Tensor to_device(const Tensor& contiguous_host, DeviceContext& context) {
-  const bool pinned = contiguous_host.storage().place() == Storage::Place::pinned_host &&
-                      &contiguous_host.storage().context() == &context;
-  const Tensor staged = pinned ? contiguous_host : contiguous_host.pin_memory(Device(context));
-  Tensor y = empty_on(context, staged.shape(), staged.dtype());
-  transfer(context, staged, y, CopyKind::host_to_device);
-  return y;
-}
-
-Tensor to_host(const Tensor& contiguous_device) {
-  DeviceContext& context = contiguous_device.context();
-  const Tensor staged = pinned_like(contiguous_device, context);
-  transfer(context, contiguous_device, staged, CopyKind::device_to_host);
-  context.scheduler().wait_readable(staged.storage());
-  Tensor y = empty_on(context.runtime().cpu(), staged.shape(), staged.dtype());
-  if (y.nbytes() > 0) std::memcpy(y.data(), staged.data(), y.nbytes());
-  return y;
-}
-
-}  // namespace
-
-Tensor Tensor::to(Device target, bool non_blocking) const {
-  const Device here = device();
-  if (here == target) return *this;
-  OpScope scope("to");
-  Tensor y;
-  {
-    NoGrad guard;
-    const Tensor source = contiguous();
-    if (here.is_cpu()) {
-      y = to_device(source, target.context());
-      if (!non_blocking && source.storage().place() == Storage::Place::pinned_host)
-        target.context().scheduler().wait_writable(source.storage());  // the caller may overwrite it at once
-    } else {
-      y = to_host(source);
-      if (!target.is_cpu()) y = to_device(y, target.context());
-    }
-  }
-  if (autograd::wanted(*this))
-    autograd::record(y, "to", {this}, [here](const Backward& b) -> Gradients { return {b.grad().to(here)}; });
-  return y;
-}
+// ---------------------------------------------------------------- copies on one device
 
 Tensor Tensor::to(DType target) const {
   if (dtype() == target) return *this;
@@ -233,74 +166,16 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
 
-Tensor Tensor::pin_memory(Device target) const {
-  OpScope scope("pin_memory");
-  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device());
-  GPUNN_CHECK(target.is_cuda(), "expected a CUDA device to pin for, got ", target);
-  NoGrad guard;
-  Tensor y = pinned_like(*this, target.context());
-  detail::raw_copy(*this, y);
-  return y;
-}
-
-namespace {
-
-/// Is every byte of its storage part of `t`?
-bool covers_storage(const Tensor& t) { return t.is_contiguous() && t.nbytes() == t.storage().bytes(); }
-
-}  // namespace
-
 void Tensor::fill_(double value) const {
   OpScope scope("fill_");
   autograd::check_in_place(*this, "fill_");
   if (numel() == 0) return;
   FillProblem p = detail::fill_problem(*this, value);
-  if (!covers_storage(*this)) return execute(kFill, p, {this}, {this});
+  if (!detail::covers_storage(*this)) return execute(kFill, p, {this}, {this});
   Overwrite whole(storage());
   Storage* const writes[] = {&storage()};
   execute(kFill, p, context(), {}, writes);
   whole.done();
-}
-
-void Tensor::copy_(const Tensor& source) const {
-  OpScope scope("copy_");
-  autograd::check_in_place(*this, "copy_");
-  GPUNN_CHECK(source.shape() == shape(), "expected a source of shape ", shape(), ", got ", source.shape());
-  NoGrad guard;
-  const Tensor here = source.to(device());
-  if (!covers_storage(*this) || &here.storage() == &storage()) return detail::raw_copy(here, *this);
-  Overwrite whole(storage());
-  detail::raw_copy(here, *this);
-  whole.done();
-}
-
-// ---------------------------------------------------------------- reading on the host
-
-void* Tensor::host_data(DType wanted) const {
-  GPUNN_CHECK(dtype() == wanted, "expected a tensor of ", wanted, ", got ", dtype(),
-              "; convert it with .to()");
-  GPUNN_CHECK(device().is_cpu(), "expected a host tensor, got one on ", device(),
-              "; copy it with .to(Device::cpu())");
-  Storage& s = storage();
-  if (s.place() == Storage::Place::pinned_host) {
-    s.context().scheduler().wait_writable(s);
-    s.context().scheduler().wait_readable(s);  // what the caller may read must not have failed
-  }
-  return data();
-}
-
-void Tensor::copy_to_host(void* destination, DType wanted) const {
-  if (numel() == 0) return;
-  NoGrad guard;
-  const Tensor t = to(wanted).to(Device::cpu()).contiguous();
-  std::memcpy(destination, t.data(), t.nbytes());
-}
-
-double Tensor::item() const {
-  GPUNN_CHECK(numel() == 1, "expected a tensor with one element, got shape ", shape());
-  double value;
-  copy_to_host(&value, DType::f64);
-  return value;
 }
 
 namespace detail {

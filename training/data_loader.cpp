@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <mutex>
 #include <numeric>
 #include <span>
 #include <thread>
 
+#include "gpunn/core/copies.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/scheduler.h"
 #include "gpunn/core/stream.h"
 
 namespace gpunn {
@@ -17,13 +20,60 @@ namespace gpunn {
 namespace {
 // Shuffles draw from Philox subsequences of their own, apart from initial weights (subsequence 0).
 constexpr std::uint64_t kShuffleStream = std::uint64_t{0x5348} << 48;
+
+// Batches on a CUDA device, each buffer filled again after its turn. The copies run on the copy-in stream;
+// the scheduler makes each wait for the last op that read the buffer.
+class DeviceBuffers {
+ public:
+  DeviceBuffers(Device device, int count) : device_(device), buffers_(static_cast<std::size_t>(count)) {}
+
+  std::size_t count() const noexcept { return buffers_.size(); }
+
+  Batch fill(Batch pinned) {
+    Buffer& b = buffers_[turn_++ % buffers_.size()];
+    // What this buffer was filled from last must have been read: that bounds pinned memory, and the host's
+    // lead.
+    for (const Tensor* last : {&b.source.inputs, &b.source.targets})
+      if (last->defined()) device_.context().scheduler().wait_writable(last->storage());
+    b.source = std::move(pinned);
+    return {upload(b.source.inputs, b.target.inputs), upload(b.source.targets, b.target.targets)};
+  }
+
+ private:
+  struct Buffer {
+    Batch source, target;
+  };
+
+  // Handed out as another handle on the same memory: what the caller does to it, a gradient for instance,
+  // does not return with the next batch.
+  Tensor upload(const Tensor& pinned, Tensor& target) {
+    const bool free = target.defined() && target.storage().exclusive();
+    if (free && target.shape() == pinned.shape() && target.dtype() == pinned.dtype()) {
+      copy_async(target, pinned);
+    } else {
+      target = {};
+      target = pinned.to(device_, true);
+    }
+    return target.detach();
+  }
+
+  Device device_;
+  std::vector<Buffer> buffers_;
+  std::size_t turn_ = 0;
+};
+
 }  // namespace
 
-// A pass. With workers: slot i % window holds batch i once it is made; a worker claims batch i only while
-// i < taken + window, so a slot is never claimed while it is in use.
+// A pass. Batches are made in host memory, by the caller or by workers, and on a CUDA device staged from
+// there ahead of the caller. With workers: slot i % window holds batch i once it is made; a worker claims
+// batch i only while i < taken + window, so a slot is never claimed while it is in use.
 struct DataLoader::Epoch::State {
   struct Slot {
     bool ready = false;
+    Batch batch;
+    std::exception_ptr error;
+  };
+  struct Staged {
     Batch batch;
     std::exception_ptr error;
   };
@@ -34,8 +84,9 @@ struct DataLoader::Epoch::State {
   std::int64_t batches = 0;
   Runtime* runtime = &Runtime::current();
 
-  std::int64_t taken = 0;       // batches handed out
-  std::optional<Batch> staged;  // without workers, on a CUDA device: the next batch, its copy under way
+  std::int64_t taken = 0;                // batches handed out or staged
+  std::optional<DeviceBuffers> buffers;  // on a CUDA device
+  std::deque<Staged> staged;             // their copies under way
 
   std::mutex mutex;
   std::condition_variable can_make, can_take;
@@ -52,12 +103,12 @@ struct DataLoader::Epoch::State {
     Batch batch = dataset->get(std::span(order).subspan(begin, end - begin));
     if (!options.device || options.device->is_cpu()) return batch;
     DeviceContext& context = options.device->context();
-    StreamScope copy_in(context, context.copy_in_stream());
-    return {batch.inputs.pin_memory(*options.device).to(*options.device, true),
-            batch.targets.pin_memory(*options.device).to(*options.device, true)};
+    const StreamScope copy_in(context, context.copy_in_stream());
+    return {batch.inputs.pin_memory(*options.device), batch.targets.pin_memory(*options.device)};
   }
 
   void start() {
+    if (options.device && options.device->is_cuda()) buffers.emplace(*options.device, options.device_buffers);
     if (options.workers == 0 || taken >= batches) return;
     const std::int64_t wanted = std::int64_t{options.workers} * options.prefetch;
     slots.resize(static_cast<std::size_t>(std::min(wanted, batches - taken)));
@@ -94,7 +145,9 @@ struct DataLoader::Epoch::State {
 
   Slot& slot(std::int64_t i) { return slots[static_cast<std::size_t>(i) % slots.size()]; }
 
+  // The next batch in host memory.
   Batch take() {
+    if (workers.empty()) return make(taken++);
     Slot made;
     {
       std::unique_lock lock(mutex);
@@ -103,19 +156,39 @@ struct DataLoader::Epoch::State {
       ++taken;
     }
     can_make.notify_one();
-    if (!made.error) return std::move(made.batch);
-    stop();
-    taken = batches;
-    std::rethrow_exception(made.error);
+    if (made.error) std::rethrow_exception(made.error);
+    return std::move(made.batch);
   }
 
-  Batch make_here() {
-    const std::int64_t i = taken++;
-    if (!options.device || options.device->is_cpu()) return make(i);
-    Batch batch = staged ? std::move(*staged) : make(i);
-    staged.reset();
-    if (taken < batches) staged = make(taken);
-    return batch;
+  // A slow worker must not hold up a batch that is there already.
+  bool worth_staging() {
+    if (workers.empty() || staged.empty()) return true;
+    const std::lock_guard lock(mutex);
+    return slot(taken).ready;
+  }
+
+  Batch take_staged() {
+    while (staged.size() < buffers->count() && taken < batches && worth_staging()) {
+      Staged next;
+      try {
+        next.batch = buffers->fill(take());
+      } catch (...) {
+        next.error = std::current_exception();  // for the batch that it belongs to
+        end();
+      }
+      staged.push_back(std::move(next));
+    }
+    Staged first = std::move(staged.front());
+    staged.pop_front();
+    if (first.error) std::rethrow_exception(first.error);
+    return std::move(first.batch);
+  }
+
+  bool over() const noexcept { return taken >= batches && staged.empty(); }
+  // No further batches but those that are staged.
+  void end() noexcept {
+    stop();
+    taken = batches;
   }
 
   void stop() noexcept {
@@ -136,12 +209,11 @@ DataLoader::Epoch& DataLoader::Epoch::operator=(Epoch&&) noexcept = default;
 
 std::optional<Batch> DataLoader::Epoch::next() {
   State& s = *state_;
-  if (s.taken >= s.batches) return std::nullopt;
-  if (!s.workers.empty()) return s.take();
+  if (s.over()) return std::nullopt;
   try {
-    return s.make_here();
+    return s.buffers ? s.take_staged() : s.take();
   } catch (...) {
-    s.taken = s.batches;
+    s.end();
     throw;
   }
 }
@@ -152,6 +224,8 @@ DataLoader::DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions
   GPUNN_CHECK(options_.batch_size >= 1, "expected a batch size of at least 1, got ", options_.batch_size);
   GPUNN_CHECK(options_.workers >= 0, "expected 0 or more loader workers, got ", options_.workers);
   GPUNN_CHECK(options_.prefetch >= 1, "expected prefetch of at least 1, got ", options_.prefetch);
+  GPUNN_CHECK(options_.device_buffers >= 1, "expected device_buffers of at least 1, got ",
+              options_.device_buffers);
 }
 
 std::int64_t DataLoader::size() const noexcept {

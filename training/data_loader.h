@@ -3,7 +3,8 @@
 //
 // The order of an epoch is a function of (seed, epoch) alone: the number of workers, the device and a resumed
 // run change nothing. On a CUDA device each batch is copied from pinned memory on the copy-in stream while
-// earlier ones are computed.
+// earlier ones are computed, into one of a few buffers that take turns: a buffer is filled again after the
+// last op that reads it, and only when nobody else holds its tensors.
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -22,7 +23,8 @@ struct DataLoaderOptions {
   bool shuffle = false;
   bool drop_last = false;  // leave out a last batch that is not full
   int workers = 0;         // threads; 0: batches are made by the caller, on a CUDA device one ahead
-  int prefetch = 2;        // batches ready ahead of the caller per worker
+  int prefetch = 2;        // batches ready in host memory ahead of the caller per worker
+  int device_buffers = 2;  // batches on a CUDA device: the caller's, and those that are copied meanwhile
   std::uint64_t seed = 0;
   std::optional<Device> device{};  // where batches go; none: they stay on the CPU
 };
@@ -37,7 +39,9 @@ class GPUNN_API DataLoader {
     ~Epoch();
     Epoch(Epoch&&) noexcept;
     Epoch& operator=(Epoch&&) noexcept;
-    /// The next batch, or none at the end.
+    /// The next batch, or none at the end. Drop the batch before, views included, and its device memory
+    /// serves again; kept, it stays as it is, and the loader takes fresh memory. On a CUDA device this waits
+    /// for the copy that is `device_buffers` batches back, so that the host never runs far ahead.
     std::optional<Batch> next();
 
     struct Iterator {
@@ -64,7 +68,8 @@ class GPUNN_API DataLoader {
     std::unique_ptr<State> state_;
   };
 
-  /// Throws InvalidArgument for a null data set, batch_size or prefetch below 1, or negative workers.
+  /// Throws InvalidArgument for a null data set, batch_size, prefetch or device_buffers below 1, or negative
+  /// workers.
   DataLoader(std::shared_ptr<const Dataset> dataset, DataLoaderOptions options);
 
   /// Batches in an epoch.

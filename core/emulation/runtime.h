@@ -39,9 +39,9 @@ class Completion {
 // A queue of closures with an OS thread of its own.
 class Stream {
  public:
-  Stream(int device, bool blocking, unsigned number)
-      : device_(device), blocking_(blocking), number_(number) {}
-  static std::shared_ptr<Stream> start(int device, bool blocking);
+  Stream(int device, bool blocking, int priority, unsigned number)
+      : device_(device), blocking_(blocking), priority_(priority), number_(number) {}
+  static std::shared_ptr<Stream> start(int device, bool blocking, int priority);
   void push(std::function<void()> operation) { push(std::move(operation), false); }
   // Completes when everything pushed so far has run.
   std::shared_ptr<Completion> marker();
@@ -49,6 +49,7 @@ class Stream {
   void close();  // the thread ends after the work that is queued
   int device() const { return device_; }
   bool blocking() const { return blocking_; }
+  int priority() const { return priority_; }
   unsigned number() const { return number_; }
 
  private:
@@ -63,6 +64,7 @@ class Stream {
 
   const int device_;
   const bool blocking_;
+  const int priority_;
   const unsigned number_;
   std::mutex mutex_;
   std::condition_variable changed_;

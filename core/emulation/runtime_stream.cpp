@@ -1,9 +1,12 @@
 // Streams: a queue of closures and an OS thread each, detached and never joined, so that a process may end at
 // any time.
 
-#include "gpunn/core/emulation/runtime.h"
+#include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <thread>
+
+#include "gpunn/core/emulation/runtime.h"
 
 namespace gpunn::emu {
 
@@ -35,7 +38,7 @@ bool Completion::done() {
   return true;
 }
 
-std::shared_ptr<Stream> Stream::start(int device, bool blocking) {
+std::shared_ptr<Stream> Stream::start(int device, bool blocking, int priority) {
   const TsanQuiet quiet;
   State& s = state();
   unsigned number = 0;
@@ -43,7 +46,7 @@ std::shared_ptr<Stream> Stream::start(int device, bool blocking) {
     const std::lock_guard lock(s.mutex);
     number = s.newest_stream++;
   }
-  auto stream = std::make_shared<Stream>(device, blocking, number);
+  auto stream = std::make_shared<Stream>(device, blocking, priority, number);
   std::thread([stream] { stream->serve(); }).detach();
   return stream;
 }
@@ -124,6 +127,9 @@ void Stream::close() {
 
 std::uintptr_t new_handle(State& locked) { return locked.newest_handle += 0x10; }
 
+// Smaller numbers are more urgent, as on a GPU.
+constexpr int kLowestPriority = 0, kHighestPriority = -5;
+
 // The null stream of a device is made at its first use. The lock is given up meanwhile: starting takes it
 // too.
 std::shared_ptr<Stream> find_stream(cudaStream_t handle) {
@@ -138,7 +144,7 @@ std::shared_ptr<Stream> find_stream(cudaStream_t handle) {
   Device& device = s.devices[static_cast<std::size_t>(number)];
   if (device.null_stream == nullptr) {
     lock.unlock();
-    auto fresh = Stream::start(number, true);
+    auto fresh = Stream::start(number, true, kLowestPriority);
     lock.lock();
     if (device.null_stream == nullptr) {
       device.null_stream = std::move(fresh);
@@ -201,12 +207,13 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return cudaStreamCreateWithPriority(stream, flags, 0);
 }
 
-// Priorities are accepted and ignored, as a GPU without contention would.
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int) {
+// Priorities are kept within the range and told, but order nothing, as on a GPU without contention.
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, int priority) {
   const cudaError_t error = begin(Call::stream);
   if (error != cudaSuccess) return error;
   if (stream == nullptr || flags > cudaStreamNonBlocking) return finish(cudaErrorInvalidValue);
-  auto fresh = Stream::start(current_device(), flags == cudaStreamDefault);
+  auto fresh = Stream::start(current_device(), flags == cudaStreamDefault,
+                             std::clamp(priority, kHighestPriority, kLowestPriority));
   const TsanQuiet quiet;
   State& s = state();
   const std::lock_guard lock(s.mutex);
@@ -214,6 +221,16 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
   s.streams.emplace(handle, std::move(fresh));
   *stream = reinterpret_cast<cudaStream_t>(handle);
   return cudaSuccess;
+}
+
+cudaError_t cudaStreamGetPriority(cudaStream_t stream, int* priority) {
+  const cudaError_t error = begin(Call::stream);
+  if (error != cudaSuccess) return error;
+  const auto target = find_stream(stream);
+  if (target == nullptr) return finish(cudaErrorInvalidResourceHandle);
+  if (priority == nullptr) return finish(cudaErrorInvalidValue);
+  *priority = target->priority();
+  return finish(cudaSuccess);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
@@ -296,7 +313,7 @@ cudaError_t cudaDeviceSynchronize() {
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   const cudaError_t error = begin();
   if (error != cudaSuccess) return error;
-  if (least != nullptr) *least = 0;
-  if (greatest != nullptr) *greatest = -5;
+  if (least != nullptr) *least = kLowestPriority;
+  if (greatest != nullptr) *greatest = kHighestPriority;
   return cudaSuccess;
 }

@@ -170,50 +170,6 @@ TEST(DeviceHandleTest, TheCpuDescribesItself) {
   EXPECT_EQ(api.info().memory_bytes, total_bytes);
 }
 
-TEST(StreamTest, TheInnermostScopeOfADeviceCounts) {
-  Runtime runtime(one_thread());
-  DeviceContext& one = runtime.adopt(std::make_unique<FakeDevice>());
-  DeviceContext& two = runtime.adopt(std::make_unique<FakeDevice>());
-  Stream a{Device(one)}, b{Device(one)}, c{Device(two)};
-  EXPECT_EQ(one.current_stream(), one.compute_stream());
-  {
-    StreamScope in_a(a);
-    StreamScope in_c(c);
-    EXPECT_EQ(one.current_stream(), a.raw()) << "a scope of another device changes nothing here";
-    EXPECT_EQ(two.current_stream(), c.raw());
-    {
-      StreamScope in_b(b);
-      EXPECT_EQ(one.current_stream(), b.raw());
-    }
-    EXPECT_EQ(one.current_stream(), a.raw());
-    std::thread([&] { EXPECT_EQ(one.current_stream(), one.compute_stream()); }).join();
-  }
-  EXPECT_EQ(one.current_stream(), one.compute_stream());
-}
-
-TEST(StreamTest, HandlesAreKeptAndReused) {
-  Runtime runtime(one_thread());
-  auto api = std::make_unique<FakeDevice>();
-  FakeDevice& device = *api;
-  DeviceContext& context = runtime.adopt(std::move(api));
-  RawStream first{};
-  {
-    Stream a{Device(context)};
-    first = a.raw();
-    Stream moved = std::move(a);
-    EXPECT_EQ(moved.raw(), first);
-    Stream other{Device(context), -1};
-    other = std::move(moved);
-    EXPECT_EQ(other.raw(), first);
-  }
-  const auto streams = device.live().streams;
-  Stream again{Device(context)};
-  EXPECT_EQ(again.raw(), first);
-  EXPECT_EQ(device.live().streams, streams);
-  EXPECT_NE(context.copy_in_stream(), context.copy_out_stream());
-  EXPECT_EQ(context.copy_in_stream(), context.copy_in_stream());
-}
-
 TEST(StorageTest, LivesAsLongAsItsReferences) {
   Runtime runtime(one_thread());
   DeviceContext& cpu = runtime.cpu();

@@ -3,27 +3,22 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <atomic>
 #include <functional>
 #include <memory>
-#include <thread>
+#include <stdexcept>
 #include <vector>
 
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/stream.h"
 #include "tests/support/fake_device.h"
-#include "tests/support/random_programs.h"
 
 namespace gpunn {
 namespace {
 
-using testing::FakeCall;
 using testing::FakeDevice;
-using testing::FakeFailure;
 using testing::FakeMode;
-using testing::ProgramOptions;
-using testing::RandomProgram;
 
 class SchedulerTest : public ::testing::Test {
  protected:
@@ -172,97 +167,37 @@ TEST_F(SchedulerTest, AnAsynchronousFailureSurfacesAtTheWait) {
   EXPECT_THROW(context_->synchronize(), DeviceLost);
 }
 
-// Random programs
-
-struct ProgramCase {
-  FakeMode mode;
-  int programs;
-};
-
-int differing_programs(FakeMode mode, int programs, bool scheduled) {
-  int differing = 0;
-  Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
-  for (int p = 0; p < programs; ++p) {
-    const auto seed = static_cast<std::uint32_t>(p + 1);
-    DeviceContext context(runtime,
-                          std::make_unique<FakeDevice>(testing::FakeOptions{.mode = mode, .seed = seed}));
-    RandomProgram program(context, {.seed = seed, .streams = 1 + p % 4, .scheduled = scheduled});
-    const int different = program.run();
-    differing += different > 0;
-    if (scheduled) {
-      EXPECT_EQ(different, 0) << "seed " << seed;
-    }
-  }
-  return differing;
+// The allocator hands memory out for use after what the storage's stream did with it before; other streams
+// have to be told.
+TEST_F(SchedulerTest, AFirstUseOnAnotherStreamWaitsForTheMemory) {
+  const StreamScope on_a(*context_, a_);
+  auto x = storage();
+  void* const pointer = x->data();
+  int value = 0;
+  device_->hold(a_, true);
+  issue(a_, {x.get()}, {}, [&] { value = 1; });
+  x = nullptr;
+  auto y = storage();
+  ASSERT_EQ(y->data(), pointer) << "the test wants the same memory";
+  int seen = -1;
+  issue(b_, {}, {y.get()}, [&] { seen = value; });
+  EXPECT_THROW(device_->synchronize_stream(b_), std::logic_error) << "b does not wait for a";
+  device_->hold(a_, false);
+  device_->synchronize_stream(b_);
+  EXPECT_EQ(seen, 1);
 }
 
-TEST(RandomProgramTest, EqualSerialExecutionWhenRunAtOnce) {
-  differing_programs(FakeMode::immediate, 500, true);
+TEST_F(SchedulerTest, AFirstUseOfIdleMemoryWaitsForNothing) {
+  const StreamScope on_a(*context_, a_);
+  auto x = storage();
+  issue(b_, {}, {x.get()});
+  auto pinned = Storage::allocate(*context_, 64, Storage::Place::pinned_host);
+  issue(a_, {}, {x.get()});
+  const auto waits = scheduler().counters().waits;
+  issue(b_, {}, {pinned.get()});
+  EXPECT_EQ(scheduler().counters().waits, waits) << "pinned memory is handed out idle";
+  EXPECT_EQ(waits, 1u) << "only a waited for b";
 }
-
-TEST(RandomProgramTest, EqualSerialExecutionWhenRunAsLateAsPossible) {
-  differing_programs(FakeMode::deferred, 3000, true);
-}
-
-TEST(RandomProgramTest, DifferWithoutTheScheduler) {
-  EXPECT_GT(differing_programs(FakeMode::deferred, 40, false), 10);
-}
-
-TEST(RandomProgramTest, SurviveAFailureOfAnyCall) {
-  for (FakeFailure failure :
-       {FakeFailure::cuda_error, FakeFailure::out_of_memory, FakeFailure::device_lost}) {
-    int failed = 0;
-    for (long n = 1; n < 250; ++n) {
-      auto api = std::make_unique<FakeDevice>(testing::FakeOptions{.mode = FakeMode::deferred, .seed = 3});
-      FakeDevice& device = *api;
-      Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
-      DeviceContext context(runtime, std::move(api));
-      const auto live = device.live();
-      {
-        RandomProgram program(context, {.seed = 3});
-        device.fail_at(FakeCall::any, n, failure);
-        try {
-          program.run();
-        } catch (const Error&) {
-          ++failed;
-        }
-        device.clear_failures();
-      }
-      context.pinned().trim();
-      EXPECT_EQ(context.pinned().stats().live_bytes, 0u) << "call " << n;
-      EXPECT_EQ(device.live().host_allocations, live.host_allocations) << "call " << n;
-    }
-    EXPECT_GT(failed, 100);
-  }
-}
-
-TEST(SchedulerRaceTest, ProgramsOnThreadedStreams) { differing_programs(FakeMode::threaded, 60, true); }
-
-TEST(SchedulerRaceTest, SeveralThreadsShareOneContext) {
-  Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
-  DeviceContext context(runtime,
-                        std::make_unique<FakeDevice>(testing::FakeOptions{.mode = FakeMode::threaded}));
-  std::vector<std::thread> threads;
-  std::atomic<int> different{0};
-  for (std::uint32_t t = 0; t < 4; ++t)
-    threads.emplace_back([&, t] {
-      for (std::uint32_t p = 0; p < 5; ++p)
-        different += RandomProgram(context, {.seed = 10 * t + p, .streams = 2}).run();
-    });
-  for (auto& thread : threads) thread.join();
-  EXPECT_EQ(different, 0);
-}
-
-#if GPUNN_EMULATED
-// Streams of the emulated GPU, where TSan sees exactly the edges that CUDA gives.
-TEST(SchedulerRaceTest, ProgramsOnEmulatedStreams) {
-  Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
-  for (std::uint32_t seed = 1; seed <= 60; ++seed) {
-    RandomProgram program(runtime.cuda(0), {.seed = seed, .streams = 1 + static_cast<int>(seed % 4)});
-    ASSERT_EQ(program.run(), 0) << "seed " << seed;
-  }
-}
-#endif
 
 }  // namespace
 }  // namespace gpunn

@@ -16,7 +16,8 @@ struct FakeDevice::Stream {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Operation> queue;
-  bool stop = false;
+  bool stop = false, held = false;
+  int priority = 0;
   std::thread thread;
 
   void run() {
@@ -43,6 +44,7 @@ bool FakeDevice::Record::is_done() {
 void FakeDevice::Record::complete() {
   std::lock_guard lock(mutex);
   done = true;
+  time = std::chrono::steady_clock::now();
   changed.notify_all();
 }
 
@@ -106,6 +108,11 @@ void FakeDevice::enqueue_failure(RawStream stream) {
   push(stream, {[this] { lost_ = true; }, nullptr});
 }
 
+void FakeDevice::hold(RawStream stream, bool held) {
+  std::lock_guard lock(mutex_);
+  static_cast<Stream*>(stream)->held = held;
+}
+
 void FakeDevice::push(RawStream stream, Operation operation) {
   if (options_.mode == FakeMode::immediate) return operation.work();
   auto& s = *static_cast<Stream*>(stream);
@@ -125,7 +132,7 @@ bool FakeDevice::advance() {
   std::lock_guard lock(mutex_);
   std::vector<Stream*> ready;
   for (const auto& s : streams_)
-    if (!s->queue.empty() && (!s->queue.front().before || s->queue.front().before->is_done()))
+    if (!s->held && !s->queue.empty() && (!s->queue.front().before || s->queue.front().before->is_done()))
       ready.push_back(s.get());
   if (ready.empty()) return false;
   random_ = random_ * 6364136223846793005u + 1442695040888963407u;
@@ -234,9 +241,10 @@ void FakeDevice::unmap_pages(void* at, std::size_t bytes) noexcept {
   used_bytes_ -= bytes;
 }
 
-RawStream FakeDevice::create_stream(int) {
+RawStream FakeDevice::create_stream(int priority) {
   enter(FakeCall::stream);
   auto stream = std::make_unique<Stream>();
+  stream->priority = priority;
   Stream* const raw = stream.get();
   if (options_.mode == FakeMode::threaded) raw->thread = std::thread([raw] { raw->run(); });
   std::lock_guard lock(mutex_);
@@ -260,6 +268,11 @@ void FakeDevice::destroy_stream(RawStream stream) noexcept {
   }
   std::lock_guard lock(mutex_);
   std::erase_if(streams_, [&](const auto& other) { return other.get() == s; });
+}
+
+int FakeDevice::stream_priority(RawStream stream) {
+  enter(FakeCall::stream);
+  return static_cast<Stream*>(stream)->priority;
 }
 
 void FakeDevice::synchronize_stream(RawStream stream) {
@@ -313,6 +326,12 @@ void FakeDevice::record_event(RawEvent event, RawStream stream) {
 void FakeDevice::wait_event(RawStream stream, RawEvent event) {
   enter(FakeCall::event);
   if (auto record = static_cast<Event*>(event)->get()) push(stream, {[] {}, std::move(record)});
+}
+
+double FakeDevice::elapsed_ms(RawEvent start, RawEvent end) {
+  enter(FakeCall::event);
+  const auto from = static_cast<Event*>(start)->get(), to = static_cast<Event*>(end)->get();
+  return std::chrono::duration<double, std::milli>(to->time - from->time).count();
 }
 
 bool FakeDevice::query_event(RawEvent event) {

@@ -2,6 +2,7 @@
 // A device made of host memory and queues, for tests of the runtime: three ways of running what is issued, a
 // fixed amount of memory, failures on request, and counts of everything that is alive.
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -48,6 +49,8 @@ class FakeDevice final : public DeviceApi {
   void enqueue(RawStream stream, std::function<void()> work);
   /// Work after which the device is lost.
   void enqueue_failure(RawStream stream);
+  /// Deferred mode: nothing of `stream` runs while it is held. A wait for it then throws std::logic_error.
+  void hold(RawStream stream, bool held);
 
   struct Live {  // allocations: mapped pages count as well
     std::size_t allocations = 0, bytes = 0, host_allocations = 0, streams = 0, events = 0, ranges = 0;
@@ -70,9 +73,12 @@ class FakeDevice final : public DeviceApi {
   void unmap_pages(void* at, std::size_t bytes) noexcept override;
   RawStream create_stream(int priority) override;
   void destroy_stream(RawStream stream) noexcept override;
+  int stream_priority(RawStream stream) override;
   void synchronize_stream(RawStream stream) override;
   void synchronize_device() override;
   RawEvent create_event() override;
+  RawEvent create_timed_event() override { return create_event(); }
+  double elapsed_ms(RawEvent start, RawEvent end) override;
   void destroy_event(RawEvent event) noexcept override;
   void record_event(RawEvent event, RawStream stream) override;
   void wait_event(RawStream stream, RawEvent event) override;
@@ -88,6 +94,7 @@ class FakeDevice final : public DeviceApi {
     std::mutex mutex;
     std::condition_variable changed;
     bool done = false;
+    std::chrono::steady_clock::time_point time;  // when it was done
     bool is_done();
     void complete();
     void wait();

@@ -7,12 +7,25 @@
 #include <atomic>
 #include <chrono>
 #include <future>
+#include <memory>
 #include <numeric>
+#include <optional>
+#include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "gpunn/core/memory.h"
 #include "gpunn/core/random.h"
+#include "gpunn/core/runtime.h"
+#include "gpunn/core/stream.h"
+#include "gpunn/kernels/elementwise/elementwise.h"
 #include "tests/support/devices.h"
+#include "tests/support/fake_device.h"
+#include "tests/support/stuck_stream.h"
+#if GPUNN_EMULATED
+#include "gpunn/core/emulation/config.h"
+#endif
 
 namespace gpunn {
 namespace {
@@ -205,6 +218,7 @@ TEST(DataLoaderTest, RefusesNonsense) {
   EXPECT_THROW(DataLoader(rows, {.batch_size = 0}), InvalidArgument);
   EXPECT_THROW(DataLoader(rows, {.workers = -1}), InvalidArgument);
   EXPECT_THROW(DataLoader(rows, {.prefetch = 0}), InvalidArgument);
+  EXPECT_THROW(DataLoader(rows, {.device_buffers = 0}), InvalidArgument);
   EXPECT_THROW(DataLoader(rows, {}).epoch(-1), InvalidArgument);
 }
 
@@ -224,6 +238,152 @@ TEST_P(DataLoaderDeviceTest, BatchesArriveOnTheDevice) {
     }
     EXPECT_EQ(got, loader.order(1)) << workers << " workers";
   }
+}
+
+// On devices with streams, the emulated one with every operation late by chance.
+class DoubleBufferTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+    device_ = Device::cuda(0);
+#if GPUNN_EMULATED
+    device_->synchronize();
+    emu::Config late = before_;
+    late.jitter_us = 150;
+    emu::set_config(late);
+#endif
+  }
+  void TearDown() override {
+    if (!device_) return;
+    device_->synchronize();
+#if GPUNN_EMULATED
+    emu::set_config(before_);
+#endif
+  }
+  std::optional<Device> device_{};
+#if GPUNN_EMULATED
+  const emu::Config before_ = emu::config();
+#endif
+};
+
+TEST_F(DoubleBufferTest, TheDeviceHoldsAFewBuffersAndNoMore) {
+  const auto rows = std::make_shared<Rows>(64);
+  constexpr std::size_t kBatchBytes = 8 * (2 * sizeof(float) + sizeof(std::int64_t));
+  MemoryResource& memory = device_->context().memory();
+  for (const int buffers : {1, 2, 3})
+    for (const int workers : {0, 2}) {
+      const std::size_t live = memory.stats().live_bytes;
+      DataLoader loader(rows,
+                        {.batch_size = 8, .workers = workers, .device_buffers = buffers, .device = device_});
+      std::set<void*> addresses;
+      std::int64_t next_row = 0;
+      DataLoader::Epoch epoch = loader.epoch(0);
+      while (const std::optional<Batch> batch = epoch.next()) {
+        addresses.insert(batch->inputs.data());
+        EXPECT_LE(memory.stats().live_bytes - live, static_cast<std::size_t>(buffers) * kBatchBytes);
+        for (const std::int64_t t : batch->targets.to_vector<std::int64_t>()) EXPECT_EQ(t, 10 * next_row++);
+      }
+      EXPECT_EQ(next_row, 64);
+      EXPECT_EQ(addresses.size(), static_cast<std::size_t>(buffers)) << workers << " workers";
+    }
+}
+
+TEST_F(DoubleBufferTest, BatchesAreMadeAheadByOneBufferLess) {
+  const auto rows = std::make_shared<Rows>(40);
+  DataLoader loader(rows, {.batch_size = 4, .device_buffers = 3, .device = device_});
+  DataLoader::Epoch epoch = loader.epoch(0);
+  for (int taken = 1; epoch.next(); ++taken) EXPECT_EQ(rows->calls, std::min(taken + 2, 10));
+}
+
+TEST_F(DoubleBufferTest, ResultsAreThoseOfTheCpu) {
+  const auto rows = std::make_shared<Rows>(57);
+  for (const int buffers : {1, 2, 4}) {
+    DataLoader loader(
+        rows, {.batch_size = 6, .shuffle = true, .device_buffers = buffers, .seed = 3, .device = device_});
+    // Nothing here waits for the device, so that copies run into the ops that still read their buffers.
+    std::vector<Tensor> squares;
+    DataLoader::Epoch epoch = loader.epoch(0);
+    for (Batch& batch : epoch) squares.push_back(mul(mul(batch.inputs, batch.inputs), batch.inputs));
+    std::size_t row = 0;
+    const std::vector<std::int64_t> order = loader.order(0);
+    for (const Tensor& s : squares)
+      for (const float v : s.narrow(1, 0, 1).to_vector<float>()) {
+        const auto x = static_cast<float>(order[row++]);
+        EXPECT_EQ(v, x * x * x);
+      }
+    EXPECT_EQ(row, 57u);
+  }
+}
+
+TEST_F(DoubleBufferTest, KeptBatchesStayAsTheyAre) {
+  const auto rows = std::make_shared<Rows>(30);
+  DataLoader loader(rows, {.batch_size = 3, .device = device_});
+  std::vector<Batch> kept;
+  std::vector<Tensor> views;
+  DataLoader::Epoch epoch = loader.epoch(0);
+  while (std::optional<Batch> batch = epoch.next()) {
+    batch->inputs.requires_grad_();  // of the caller's handle: the loader's next batch has none
+    if (kept.size() < 5)
+      kept.push_back(*batch);
+    else
+      views.push_back(batch->targets.narrow(0, 1, 1));
+  }
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    EXPECT_EQ(kept[i].targets.to_vector<std::int64_t>()[2], static_cast<std::int64_t>(10 * (3 * i + 2)));
+    EXPECT_TRUE(kept[i].inputs.is_leaf());
+  }
+  for (std::size_t i = 0; i < views.size(); ++i)
+    EXPECT_EQ(views[i].item(), 10.0 * static_cast<double>(3 * (i + 5) + 1));
+  EXPECT_FALSE(loader.epoch(0).next()->inputs.requires_grad());
+}
+
+TEST_F(DoubleBufferTest, CopiesRunBesideTheComputeStream) {
+  const auto rows = std::make_shared<Rows>(20);
+  DeviceContext& context = device_->context();
+  DataLoader loader(rows, {.batch_size = 5, .device = device_});
+  DataLoader::Epoch epoch = loader.epoch(0);
+  std::optional<Batch> batch;
+  const Tensor other = ones({8}, {.device = device_});
+  {
+    testing::StuckStream stuck(context, context.copy_in_stream());
+    batch = epoch.next();
+    EXPECT_EQ(batch->inputs.storage().stream(), context.copy_in_stream());
+    EXPECT_EQ(mul(other, 3.0).to_vector<float>()[7], 3) << "the compute stream is free";
+    const Tensor waits = mul(batch->inputs, 2.0);
+    EXPECT_FALSE(Stream::current(*device_).query());
+  }
+  EXPECT_EQ(batch->inputs.to_vector<float>()[8], 4);
+}
+
+TEST_F(DoubleBufferTest, ErrorsArriveAtTheirBatch) {
+  for (const int workers : {0, 1, 4})
+    for (const int buffers : {1, 2, 5}) {
+      const auto rows = std::make_shared<Rows>(40, 25);
+      DataLoader loader(rows,
+                        {.batch_size = 10, .workers = workers, .device_buffers = buffers, .device = device_});
+      DataLoader::Epoch epoch = loader.epoch(0);
+      EXPECT_EQ(epoch.next()->size(), 10);
+      EXPECT_EQ(epoch.next()->size(), 10);
+      EXPECT_THROW(epoch.next(), DataError);
+      EXPECT_FALSE(epoch.next()) << "the pass is over after an error";
+    }
+}
+
+// The host waits for the copy out of the pinned memory that it is about to need again.
+TEST(DoubleBufferLeadTest, TheHostIsNeverFarAhead) {
+  Runtime runtime(RuntimeOptions{.threads = 1, .forced = {}});
+  const RuntimeScope scope(runtime);
+  DeviceContext& context = runtime.adopt(
+      std::make_unique<testing::FakeDevice>(testing::FakeOptions{.mode = testing::FakeMode::deferred}));
+  const auto rows = std::make_shared<Rows>(40);
+  DataLoader loader(rows, {.batch_size = 4, .device_buffers = 2, .device = Device(context)});
+  DataLoader::Epoch epoch = loader.epoch(0);
+  testing::StuckStream stuck(context, context.copy_in_stream());
+  EXPECT_TRUE(epoch.next());
+  EXPECT_TRUE(epoch.next());
+  EXPECT_THROW(epoch.next(), std::logic_error) << "the third fills the first buffer again";
+  stuck.let_go();
+  EXPECT_FALSE(epoch.next());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 #include "gpunn/core/memory_usage.h"
@@ -60,27 +61,37 @@ Choice choose(const char* op, std::span<const Candidate> candidates, const Devic
 }
 
 OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
-                 std::size_t workspace_bytes, const char*)
+                 std::size_t workspace_bytes, const char* entry)
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
-  if (!context.is_cpu()) {
-    exec_.stream = context.current_stream();
-    issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
-  } else {
-    // Pinned host memory may still be in use by a device copy.
-    for (Storage* s : reads)
-      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
-        s->context().scheduler().wait_readable(*s);
-    for (Storage* s : writes)
-      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
-        s->context().scheduler().wait_writable(*s);
+  exec_.stream = context.is_cpu() ? nullptr : context.current_stream();
+  const bool profiled = profiling();
+  if (profiled) [[unlikely]]
+    profile_open(this, {context, exec_.stream, reads, writes, entry});
+  try {
+    if (!context.is_cpu()) {
+      issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+    } else {
+      // Pinned host memory may still be in use by a device copy.
+      for (Storage* s : reads)
+        if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+          s->context().scheduler().wait_readable(*s);
+      for (Storage* s : writes)
+        if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+          s->context().scheduler().wait_writable(*s);
+    }
+    if (workspace_bytes > 0) {
+      exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
+      exec_.workspace_bytes = workspace_bytes;
+      context.usage().add(MemoryTag::workspace, workspace_bytes);
+    }
+  } catch (...) {
+    if (profiled) profile_drop(this);
+    throw;
   }
-  if (workspace_bytes > 0) {
-    exec_.workspace = context.memory().allocate(workspace_bytes, exec_.stream);
-    exec_.workspace_bytes = workspace_bytes;
-    context.usage().add(MemoryTag::workspace, workspace_bytes);
-  }
+  if (profiled) [[unlikely]]
+    profile_work(this);
 }
 
 OpIssue::~OpIssue() {
@@ -89,11 +100,18 @@ OpIssue::~OpIssue() {
     exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
     exec_.device->usage().remove(MemoryTag::workspace, exec_.workspace_bytes);
   }
+  if (profiling()) [[unlikely]]
+    profile_drop(this);  // of an issue that was not committed
 }
 
 void OpIssue::commit() noexcept {
+  const bool profiled = profiling();
+  if (profiled) [[unlikely]]
+    profile_worked(this, skipped());
   if (issue_) issue_->commit();
   for (Storage* s : writes_) s->bump_version();
+  if (profiled) [[unlikely]]
+    profile_close(this);
 }
 
 }  // namespace gpunn::detail

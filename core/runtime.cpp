@@ -8,6 +8,7 @@
 
 #include "gpunn/core/detail/cpu_count.h"
 #include "gpunn/core/detail/cuda_probe.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
@@ -73,7 +74,9 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       usage_(std::make_unique<MemoryUsage>()),
       scheduler_(std::make_unique<Scheduler>(*api_)),
       compute_(take_stream(0)),
-      lazy_(std::make_unique<Lazy>()) {}
+      lazy_(std::make_unique<Lazy>()) {
+  detail::name_stream(*api_, compute_, "compute");
+}
 
 int DeviceContext::index() const noexcept { return api_->index(); }
 
@@ -83,6 +86,7 @@ DeviceContext::~DeviceContext() {
   } catch (...) {
     // A device that failed runs nothing any more.
   }
+  detail::forget_device(*api_);
 }
 
 RawStream DeviceContext::take_stream(int priority) {
@@ -116,13 +120,13 @@ MemoryResource& DeviceContext::pinned() {
 
 RawStream DeviceContext::copy_in_stream() {
   std::lock_guard lock(lazy_->mutex);
-  if (!lazy_->copy_in) lazy_->copy_in = take_stream(0);
+  if (!lazy_->copy_in) detail::name_stream(*api_, lazy_->copy_in = take_stream(0), "copy-in");
   return lazy_->copy_in;
 }
 
 RawStream DeviceContext::copy_out_stream() {
   std::lock_guard lock(lazy_->mutex);
-  if (!lazy_->copy_out) lazy_->copy_out = take_stream(0);
+  if (!lazy_->copy_out) detail::name_stream(*api_, lazy_->copy_out = take_stream(0), "copy-out");
   return lazy_->copy_out;
 }
 
@@ -140,6 +144,7 @@ struct Runtime::Devices {
 
 Runtime::Runtime(RuntimeOptions options)
     : options_(std::move(options)), devices_(std::make_unique<Devices>()) {
+  detail::nvtx_from_environment();
   if (options_.threads == 0) options_.threads = detail::default_thread_count();
   pool_ = std::make_unique<CpuPool>(options_.threads);
   cpu_ = std::make_unique<DeviceContext>(*this, make_cpu_device_api());

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/memory.h"
 
@@ -128,7 +129,15 @@ void Scheduler::State::order(StreamState& stream, const Access& before) {
   if (!before.stream) return;
   if (stream.waited.size() < streams.size()) stream.waited.resize(streams.size());
   std::uint64_t& waited = stream.waited[before.stream->index];
-  if (before.stream == &stream || before.stream->completed >= before.number || waited >= before.number) {
+  const bool same = before.stream == &stream, done = before.stream->completed >= before.number;
+  const bool dropped = same || done || waited >= before.number;
+  if (detail::profiling()) [[unlikely]]
+    detail::profile_order(api, stream.stream, before.stream->stream, before.number,
+                          !dropped ? ProfileOrder::made
+                          : same   ? ProfileOrder::same_stream
+                          : done   ? ProfileOrder::done
+                                   : ProfileOrder::covered);
+  if (dropped) {
     ++counters.waits_dropped;
     return;
   }
@@ -142,6 +151,8 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
                               std::span<Storage* const> writes) noexcept {
   const Access access{&stream, ++stream.issued};
   ++counters.issues;
+  if (detail::profiling()) [[unlikely]]
+    detail::profile_number(api, stream.stream, access.number);
   for (Storage* storage : reads) {
     auto& readers = storage->history->readers;
     const auto same =
@@ -165,7 +176,10 @@ void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock,
   for (const Access& a : accesses)
     if (a.stream && a.stream->completed < a.number) marks.emplace_back(a.stream, mark_covering(a));
   lock.unlock();
-  for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
+  if (!marks.empty()) {
+    const detail::ProfiledWait profiled("wait for storage");
+    for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
+  }
   lock.lock();
   for (const auto& [stream, mark] : marks) stream->completed = std::max(stream->completed, mark->number);
 }
@@ -253,7 +267,10 @@ void Scheduler::synchronize() {
     std::lock_guard lock(state_->mutex);
     for (const StreamState& s : state_->streams) issued.push_back(s.issued);
   }
-  state_->api.synchronize_device();
+  {
+    const detail::ProfiledWait profiled("synchronize");
+    state_->api.synchronize_device();
+  }
   std::lock_guard lock(state_->mutex);
   for (std::size_t i = 0; i < issued.size(); ++i)
     state_->streams[i].completed = std::max(state_->streams[i].completed, issued[i]);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 
 namespace gpunn {
@@ -34,7 +35,10 @@ Stream& Stream::operator=(Stream&& other) noexcept {
   return *this;
 }
 
-void Stream::synchronize() { context_->api().synchronize_stream(raw_); }
+void Stream::synchronize() {
+  const detail::ProfiledWait profiled("synchronize stream");
+  context_->api().synchronize_stream(raw_);
+}
 
 StreamScope::StreamScope(DeviceContext& context, RawStream stream) noexcept
     : context_(&context), stream_(stream), previous_(std::exchange(t_stream_scope, this)) {}

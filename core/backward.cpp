@@ -5,6 +5,7 @@
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/detail/graph.h"
 #include "gpunn/core/detail/node_streams.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/stream.h"
 
@@ -126,6 +127,7 @@ class Walk {
     if (targets_)
       for (std::uint32_t i = 0; i < gradients.size(); ++i)
         if (gradients[i].defined()) keep({Ref<Node>::share(&node), i}, gradients[i]);
+    const detail::ProfiledNode profiled(node.name());
     const LayerScope layer(node.layer());
     if (node.released()) {
       const OpScope op(node.name());

@@ -5,6 +5,7 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/detail/make_impl.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/op.h"
 #include "gpunn/core/scheduler.h"
@@ -28,9 +29,13 @@ void transfer(DeviceContext& context, const Tensor& source, const Tensor& destin
   Storage* const reads[] = {&source.storage()};
   Storage* const writes[] = {&destination.storage()};
   const RawStream stream = context.current_stream();
+  // The host's side of every transfer is pinned: what is not has been staged.
+  detail::ProfiledCopy profiled({context, stream, reads, writes, ""}, kind, source.nbytes(), true);
   Issue issue(context.scheduler(), stream, reads, writes);
+  profiled.work();
   if (!issue.skipped()) [[likely]]
     context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
+  profiled.worked(issue.skipped());
   issue.commit();
   destination.storage().bump_version();
 }
@@ -176,6 +181,7 @@ void Tensor::copy_to_host(void* destination, DType wanted) const {
 
 double Tensor::item() const {
   GPUNN_CHECK(numel() == 1, "expected a tensor with one element, got shape ", shape());
+  const ProfileRange range("item");
   double value;
   copy_to_host(&value, DType::f64);
   return value;

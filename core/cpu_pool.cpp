@@ -13,6 +13,7 @@
 #include "gpunn/core/detail/cpu_count.h"
 #include "gpunn/core/detail/spin.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/profiler.h"
 
 namespace gpunn {
 namespace {
@@ -94,6 +95,7 @@ void CpuPool::State::start(int count) {
 
 void CpuPool::State::worker(std::size_t index) {
   std::uint64_t seen = 0;
+  name_profile_thread(detail::concat("pool ", index));
   for (;;) {
     spin_for(spin_time, [&] { return generation.load(std::memory_order_relaxed) != seen; });
     {
@@ -106,7 +108,10 @@ void CpuPool::State::worker(std::size_t index) {
       if (!open) continue;
       inside.fetch_add(1, std::memory_order_relaxed);
     }
-    claim_chunks(index);
+    {
+      const ProfileRange range("chunks");
+      claim_chunks(index);
+    }
     std::lock_guard lock(mutex);
     if (inside.fetch_sub(1, std::memory_order_release) == 1 && caller_waits) done.notify_one();
   }

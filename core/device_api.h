@@ -78,6 +78,11 @@ class GPUNN_API DeviceApi {
   /// True when all work before the last record has finished (or nothing was recorded).
   virtual bool query_event(RawEvent event) = 0;
   virtual void synchronize_event(RawEvent event) = 0;
+  /// An event that also keeps the time of its last record, or null on a device that has none.
+  virtual RawEvent create_timed_event();
+  /// Milliseconds from one timed event to another, both recorded and completed; the later one may come first.
+  /// Throws Unsupported on a device without.
+  virtual double elapsed_milliseconds(RawEvent from, RawEvent to);
 
   /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has
   /// run.

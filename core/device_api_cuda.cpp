@@ -168,6 +168,19 @@ class CudaDeviceApi final : public DeviceApi {
     GPUNN_CUDA(cudaEventSynchronize(event_of(event)));
   }
 
+  RawEvent create_timed_event() override {
+    activate();
+    cudaEvent_t event = nullptr;
+    GPUNN_CUDA(cudaEventCreateWithFlags(&event, cudaEventDefault));
+    return event;
+  }
+  double elapsed_milliseconds(RawEvent from, RawEvent to) override {
+    activate();
+    float milliseconds = 0;
+    GPUNN_CUDA(cudaEventElapsedTime(&milliseconds, event_of(from), event_of(to)));
+    return static_cast<double>(milliseconds);
+  }
+
   void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) override {
     if (bytes == 0) return;
     begin(words_of(kind), bytes, stream);

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 
+#include "gpunn/core/detail/profile_hooks.h"
+
 namespace gpunn {
 
 // Out-of-line destructors give each exception one vtable and type_info, so that a catch works across
@@ -32,8 +34,14 @@ constinit thread_local Place place{};
 LayerScope::LayerScope(std::string_view name) noexcept {
   if (place.depth < kMaxNamedDepth) place.layers[static_cast<std::size_t>(place.depth)] = name;
   ++place.depth;
+  if (detail::profiling() && !name.empty()) [[unlikely]]
+    detail::profile_begin(this, ProfileKind::layer, name);
 }
-LayerScope::~LayerScope() { --place.depth; }
+LayerScope::~LayerScope() {
+  --place.depth;
+  if (detail::profiling()) [[unlikely]]
+    detail::profile_end(this);
+}
 
 OpScope::OpScope(const char* name) noexcept : previous_(place.op) {
   if (!place.op) place.op = name;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 
 namespace gpunn::detail {
@@ -32,6 +33,7 @@ void HostCalls::run(void* argument) noexcept {
   auto expected = Progress::waiting;
   if (!call.progress.compare_exchange_strong(expected, Progress::begun)) return;  // its owner is gone
   try {
+    const ProfiledCallback profiled("host function");
     call.function();
   } catch (...) {
     call.failure = std::current_exception();

@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
 #include "gpunn/core/memory_usage.h"
@@ -67,49 +68,62 @@ void return_workspace(const Exec& exec) noexcept {
     give_memory(*exec.device, exec.workspace, exec.workspace_bytes, exec.stream, MemoryTag::workspace);
 }
 
+// Pinned host memory may still be in use by a device copy.
+void wait_for_copies(std::span<Storage* const> reads, std::span<Storage* const> writes) {
+  for (Storage* s : reads)
+    if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+      s->context().scheduler().wait_readable(*s);
+  for (Storage* s : writes)
+    if (s->place() == Storage::Place::pinned_host) [[unlikely]]
+      s->context().scheduler().wait_writable(*s);
+}
+
 }  // namespace
 
 OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::span<Storage* const> writes,
-                 std::size_t workspace_bytes, const char*)
+                 std::size_t workspace_bytes, const char* entry)
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
   const bool cpu = context.is_cpu();
-  if (!cpu) {
-    exec_.stream = context.current_stream();
-  } else {
-    // Pinned host memory may still be in use by a device copy.
-    for (Storage* s : reads)
-      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
-        s->context().scheduler().wait_readable(*s);
-    for (Storage* s : writes)
-      if (s->place() == Storage::Place::pinned_host) [[unlikely]]
-        s->context().scheduler().wait_writable(*s);
-  }
-  // Before the issue: until that begins, a failure leaves what is written as it was.
-  if (workspace_bytes > 0) {
-    exec_.workspace = take_memory(context, workspace_bytes, exec_.stream, MemoryTag::workspace);
-    exec_.workspace_bytes = workspace_bytes;
-  }
-  if (cpu) return;
+  if (!cpu) exec_.stream = context.current_stream();
+  const bool profiled = profiling();
+  if (profiled) [[unlikely]]
+    profile_open(this, {context, exec_.stream, reads, writes, entry});
   try {
-    issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+    if (cpu) wait_for_copies(reads, writes);
+    // Before the issue: until that begins, a failure leaves what is written as it was.
+    if (workspace_bytes > 0) {
+      exec_.workspace = take_memory(context, workspace_bytes, exec_.stream, MemoryTag::workspace);
+      exec_.workspace_bytes = workspace_bytes;
+    }
+    if (!cpu) issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
   } catch (...) {
     return_workspace(exec_);
+    if (profiled) profile_drop(this);
     throw;
   }
+  if (profiled) [[unlikely]]
+    profile_work(this);
 }
 
 OpIssue::~OpIssue() {
   // An exception on the way: a part of what is written may have changed.
   for (Storage* s : writes_) s->bump_version();
   return_workspace(exec_);
+  if (profiling()) [[unlikely]]
+    profile_drop(this);  // of an issue that was not committed
 }
 
 void OpIssue::commit() noexcept {
+  const bool profiled = profiling();
+  if (profiled) [[unlikely]]
+    profile_worked(this, skipped());
   if (issue_) issue_->commit();
   for (Storage* s : writes_) s->bump_version();
   writes_ = {};
+  if (profiled) [[unlikely]]
+    profile_close(this);
 }
 
 }  // namespace gpunn::detail

@@ -11,6 +11,7 @@
 #include "gpunn/core/detail/cpu_count.h"
 #include "gpunn/core/detail/cuda_probe.h"
 #include "gpunn/core/detail/host_calls.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
@@ -105,6 +106,7 @@ DeviceContext::DeviceContext(Runtime& runtime, std::unique_ptr<DeviceApi> api)
       lazy_(std::make_unique<Lazy>()) {
   api_->set_synchronous(runtime.options().synchronous);
   detail::prepare_usage(*this);
+  detail::name_stream(*api_, compute_, "compute");
 }
 
 int DeviceContext::index() const noexcept { return api_->index(); }
@@ -116,6 +118,7 @@ DeviceContext::~DeviceContext() {
     // A device that failed runs nothing any more.
   }
   scheduler_->host_calls().clear();  // tensors that they captured need what is destroyed next
+  detail::forget_device(*api_);
 }
 
 RawStream DeviceContext::take_stream(int priority) {
@@ -149,13 +152,13 @@ MemoryResource& DeviceContext::pinned() {
 
 RawStream DeviceContext::copy_in_stream() {
   std::lock_guard lock(lazy_->mutex);
-  if (!lazy_->copy_in) lazy_->copy_in = take_stream(0);
+  if (!lazy_->copy_in) detail::name_stream(*api_, lazy_->copy_in = take_stream(0), "copy-in");
   return lazy_->copy_in;
 }
 
 RawStream DeviceContext::copy_out_stream() {
   std::lock_guard lock(lazy_->mutex);
-  if (!lazy_->copy_out) lazy_->copy_out = take_stream(0);
+  if (!lazy_->copy_out) detail::name_stream(*api_, lazy_->copy_out = take_stream(0), "copy-out");
   return lazy_->copy_out;
 }
 
@@ -173,6 +176,7 @@ struct Runtime::Devices {
 
 Runtime::Runtime(RuntimeOptions options)
     : options_(std::move(options)), devices_(std::make_unique<Devices>()) {
+  detail::nvtx_from_environment();
   if (options_.threads == 0) options_.threads = detail::default_thread_count();
   pool_ = std::make_unique<CpuPool>(options_.threads);
   cpu_ = std::make_unique<DeviceContext>(*this, make_cpu_device_api());

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "gpunn/core/detail/access_history.h"
 #include "gpunn/core/detail/host_calls.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/memory.h"
@@ -134,7 +136,15 @@ void Scheduler::State::order(StreamState& stream, const Access& before) {
   if (!before.stream) return;
   if (stream.waited.size() < streams.size()) stream.waited.resize(streams.size());
   std::uint64_t& waited = stream.waited[before.stream->index];
-  if (before.stream == &stream || before.stream->completed >= before.number || waited >= before.number) {
+  const bool same = before.stream == &stream, done = before.stream->completed >= before.number;
+  const bool dropped = same || done || waited >= before.number;
+  if (detail::profiling()) [[unlikely]]
+    detail::profile_order(api, stream.stream, before.stream->stream, before.number,
+                          !dropped ? ProfileOrder::made
+                          : same   ? ProfileOrder::same_stream
+                          : done   ? ProfileOrder::done
+                                   : ProfileOrder::covered);
+  if (dropped) {
     ++counters.waits_dropped;
     return;
   }
@@ -148,6 +158,8 @@ void Scheduler::State::record(StreamState& stream, std::span<Storage* const> rea
                               std::span<Storage* const> writes) noexcept {
   const Access access{&stream, ++stream.issued};
   ++counters.issues;
+  if (detail::profiling()) [[unlikely]]
+    detail::profile_number(api, stream.stream, access.number);
   for (Storage* storage : reads) {
     auto& readers = storage->history->readers;
     const auto same =
@@ -207,6 +219,8 @@ void Scheduler::State::wait(std::unique_lock<std::recursive_mutex>& lock, Storag
   std::exception_ptr error;
   lock.unlock();
   try {
+    std::optional<detail::ProfiledWait> profiled;
+    if (!marks.empty()) profiled.emplace("wait for storage");
     for (const auto& [stream, mark] : marks) api.synchronize_event(mark->event);
   } catch (...) {
     error = std::current_exception();
@@ -339,7 +353,10 @@ void Scheduler::synchronize() {
     std::lock_guard lock(state_->mutex);
     for (const StreamState& s : state_->streams) issued.push_back(s.issued);
   }
-  state_->api.synchronize_device();
+  {
+    const detail::ProfiledWait profiled("synchronize");
+    state_->api.synchronize_device();
+  }
   {
     std::lock_guard lock(state_->mutex);
     for (std::size_t i = 0; i < issued.size(); ++i)

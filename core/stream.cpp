@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gpunn/core/detail/host_calls.h"
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/scheduler.h"
@@ -11,6 +12,19 @@ namespace gpunn {
 namespace {
 
 constinit thread_local const StreamScope* t_stream_scope = nullptr;
+
+/// `function`, which then tells what it writes whether it could.
+std::function<void()> settling(std::function<void()> function, std::shared_ptr<Outcome> outcome) {
+  return [function = std::move(function), outcome = std::move(outcome)] {
+    try {
+      function();
+    } catch (...) {
+      outcome->fail(std::current_exception());
+      throw;
+    }
+    outcome->succeed();
+  };
+}
 
 }  // namespace
 
@@ -92,7 +106,10 @@ Stream& Stream::operator=(Stream&& other) noexcept {
 int Stream::priority() const { return context_->api().stream_priority(raw_); }
 
 void Stream::synchronize() {
-  context_->api().synchronize_stream(raw_);
+  {
+    const detail::ProfiledWait profiled("synchronize stream");
+    context_->api().synchronize_stream(raw_);
+  }
   auto& calls = context_->scheduler().host_calls();
   calls.collect();
   calls.rethrow(raw_);
@@ -144,7 +161,13 @@ void Stream::call(std::function<void()> function, const std::vector<Tensor>& rea
     auto& calls = context_->scheduler().host_calls();
     calls.collect();  // before the scheduler is locked: it destroys what the caller's functions captured
     Issue issue(context_->scheduler(), raw_, read, written);
-    if (!issue.skipped()) calls.enqueue(raw_, std::move(function));
+    if (!issue.skipped()) {
+      if (written.empty()) {
+        calls.enqueue(raw_, std::move(function));
+      } else {
+        calls.enqueue(raw_, settling(std::move(function), context_->scheduler().expect(written)));
+      }
+    }
     issue.commit();
   }
   for (Storage* s : written) s->bump_version();

@@ -7,9 +7,11 @@
 #include <mutex>
 #include <numeric>
 #include <span>
+#include <string>
 #include <thread>
 
 #include "gpunn/core/copies.h"
+#include "gpunn/core/profiler.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/scheduler.h"
@@ -98,6 +100,7 @@ struct DataLoader::Epoch::State {
   ~State() { stop(); }
 
   Batch make(std::int64_t i) const {
+    const ProfileRange range("make batch");
     const std::size_t begin = static_cast<std::size_t>(i * options.batch_size);
     const std::size_t end = std::min(begin + static_cast<std::size_t>(options.batch_size), order.size());
     Batch batch = dataset->get(std::span(order).subspan(begin, end - begin));
@@ -114,15 +117,16 @@ struct DataLoader::Epoch::State {
     slots.resize(static_cast<std::size_t>(std::min(wanted, batches - taken)));
     claimed = taken;
     try {
-      for (int w = 0; w < options.workers; ++w) workers.emplace_back([this] { work(); });
+      for (int w = 0; w < options.workers; ++w) workers.emplace_back([this, w] { work(w); });
     } catch (...) {
       stop();
       throw;
     }
   }
 
-  void work() {
+  void work(int number) {
     RuntimeScope scope(*runtime);
+    name_profile_thread("loader " + std::to_string(number + 1));
     std::unique_lock lock(mutex);
     for (;;) {
       can_make.wait(lock, [&] {
@@ -151,6 +155,7 @@ struct DataLoader::Epoch::State {
     Slot made;
     {
       std::unique_lock lock(mutex);
+      const ProfileRange range("wait for a batch");
       can_take.wait(lock, [&] { return slot(taken).ready; });
       made = std::exchange(slot(taken), Slot{});
       ++taken;

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <limits>
 
+#include "gpunn/core/profiler.h"
+
 namespace gpunn {
 
 namespace {
@@ -55,13 +57,30 @@ class ScheduleWalk {
   const TrainSchedule& schedule_;
 };
 
+std::optional<Batch> next_batch(DataLoader::Epoch& epoch) {
+  const ProfileRange range("data");
+  return epoch.next();
+}
+
+Evaluation evaluated(const std::function<Evaluation()>& test) {
+  const ProfileRange range("evaluation");
+  return test();
+}
+
 }  // namespace
 
 TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer) {
   return [&model, &loss, &optimizer](const Batch& batch) {
     optimizer.zero_grad();
-    const Tensor value = loss(model(batch.inputs), batch.targets);
-    value.backward();
+    const Tensor value = [&] {
+      const ProfileRange range("forward");
+      return loss(model(batch.inputs), batch.targets);
+    }();
+    {
+      const ProfileRange range("backward");
+      value.backward();
+    }
+    const ProfileRange range("optimizer");
     optimizer.step();
     return value.detach();
   };
@@ -90,10 +109,13 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     clock.resume();
     DataLoader::Epoch epoch = train.epoch(at.epoch, at.step);
     while (!result.stopped && !out_of_steps()) {
-      const std::optional<Batch> batch = epoch.next();
+      const std::optional<Batch> batch = next_batch(epoch);
       if (!batch) break;
       schedule.before_step(at);
-      loss.add(step(*batch), batch->size());
+      {
+        const ProfileRange range("step");
+        loss.add(step(*batch), batch->size());
+      }
       ++at.step;
       ++at.steps;
       device = batch->inputs.device();
@@ -114,7 +136,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     EpochRecord record{number, at.steps, result.train_loss, {}, 0, at, schedule.learning_rate()};
     const bool due = options.evaluate_every > 0 && number % options.evaluate_every == 0;
     if (test && options.evaluate_every > 0 && (last || due)) {
-      record.test = result.test = test();
+      record.test = result.test = evaluated(test);
       result.memory.sample(device, at.steps);
       // A run that was never stopped here would not have evaluated in the middle of an epoch.
       if (due && at.epoch == number) schedule.evaluated(record.test->loss);
@@ -128,7 +150,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
   if (own_steps == 0) {
     // Nothing was left to do, or asked for: the model as it is can still be evaluated.
     result.train_loss = std::numeric_limits<double>::quiet_NaN();
-    if (test && options.evaluate_every > 0) result.test = test();
+    if (test && options.evaluate_every > 0) result.test = evaluated(test);
   }
   result.epochs = at.epoch;
   result.steps = at.steps;

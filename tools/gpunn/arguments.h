@@ -26,6 +26,9 @@ class Arguments {
   void flag(const std::string& names, bool& out, const std::string& help);
   void option(const std::string& names, std::string& out, const std::string& metavar,
               const std::string& help);
+  /// A flag that may bring a value: "--name" writes `implied`, "--name=VALUE" the value.
+  void flag_with_value(const std::string& name, std::string& out, const std::string& implied,
+                       const std::string& metavar, const std::string& help);
   /// Positional arguments in order; those after the first missing one stay empty.
   void positional(const std::string& name, std::string& out, const std::string& help);
   /// A flag for each setting; the help shows the defaults.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 #include "arguments.h"
 #include "gpunn/core/runtime.h"
@@ -13,6 +14,7 @@
 #include "gpunn/training/interrupt.h"
 #include "gpunn/training/progress.h"
 #include "gpunn/training/tuning_file.h"
+#include "profile.h"
 
 namespace gpunn::tool {
 
@@ -79,9 +81,17 @@ void check_same_tuning(const std::string& path) {
                   ": give --autotune as it was");
 }
 
-int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::string& autotune,
-          const Common& common) {
+// What `gpunn train` is asked for beside the recipe's settings.
+struct TrainWishes {
+  bool resume = false;
+  std::string autotune, profile;
+};
+
+int train(const Recipe& recipe, RunSettings& settings, const TrainWishes& wishes, const Common& common) {
+  const auto& [resume, autotune, profile] = wishes;
   const Device device = open_device(settings.device);
+  std::optional<ProfiledRun> profiled;
+  if (!profile.empty()) profiled.emplace(profiled_steps(profile), device);
   if (!autotune.empty()) {
     const bool given = settings.threads > 0;
     use_tuning(autotune, device,
@@ -103,9 +113,13 @@ int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::s
   hooks.progress = &progress;
   hooks.verbose = common.verbose;
   hooks.resume = resume;
-  hooks.stop = [] { return interrupt_signal() != 0; };
+  hooks.stop = [&] {
+    if (profiled) profiled->after_step();
+    return interrupt_signal() != 0;
+  };
   const RecipeResult result = run_recipe(recipe, settings, device, hooks);
   progress.clear();
+  const std::string profile_text = profiled ? profiled->finish(recipe.name, result.run_dir) : "";
 
   if (common.json) {
     JsonWriter json;
@@ -113,6 +127,7 @@ int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::s
     print_line(json.take());
   } else {
     print_result(result);
+    if (!profile_text.empty()) print_line(profile_text);
   }
   if (result.stopped && interrupt_signal() != 0) {
     if (!common.quiet)
@@ -129,8 +144,10 @@ int run_train(Words words) {
   const std::string name = recipe ? recipe->name : "NAME";
   const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
   Common common;
-  std::string wanted, config, autotune;
-  bool print_config = false, resume = false;
+  TrainWishes wishes;
+  auto& [resume, autotune, profile] = wishes;
+  std::string wanted, config;
+  bool print_config = false;
   Arguments arguments("train " + name + " [options]",
                       recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary +
                                    ".\nMust reach: " + recipe->figure
@@ -144,6 +161,9 @@ int run_train(Words words) {
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
   arguments.option("--autotune", autotune, "FILE",
                    "order of implementations from `gpunn autotune` [GPUNN_AUTOTUNE]");
+  arguments.flag_with_value("--profile", profile, std::to_string(ProfiledRun::kSteps), "STEPS",
+                            "record some steps: trace.json and schedule.html in the run folder [" +
+                                std::to_string(ProfiledRun::kSteps) + "]");
   if (recipe && recipe->resumes)
     arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
   arguments.settings(*settings, "Settings");
@@ -179,7 +199,7 @@ int run_train(Words words) {
     return kOk;
   }
   if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); autotune.empty() && variable) autotune = variable;
-  return train(*recipe, *settings, resume, autotune, common);
+  return train(*recipe, *settings, wishes, common);
 }
 
 }  // namespace gpunn::tool

@@ -11,10 +11,6 @@ namespace gpunn {
 
 DeviceApi::~DeviceApi() = default;
 void DeviceApi::activate() {}
-RawEvent DeviceApi::create_timed_event() { return nullptr; }
-double DeviceApi::elapsed_milliseconds(RawEvent, RawEvent) {
-  detail::throw_unsupported("this device has no timed events");
-}
 
 std::size_t DeviceApi::page_bytes() noexcept { return 0; }
 void* DeviceApi::reserve_addresses(std::size_t) {

@@ -70,19 +70,15 @@ class GPUNN_API DeviceApi {
   virtual RawEvent create_event() = 0;
   /// An event that remembers when it was recorded.
   virtual RawEvent create_timed_event() = 0;
-  /// Milliseconds between the records of two timed events, both of which are done.
-  virtual double elapsed_ms(RawEvent start, RawEvent end) = 0;
+  /// Milliseconds between the records of two timed events, both of which are done; negative when `end` was
+  /// recorded first.
+  virtual double elapsed_milliseconds(RawEvent start, RawEvent end) = 0;
   virtual void destroy_event(RawEvent event) noexcept = 0;
   virtual void record_event(RawEvent event, RawStream stream) = 0;
   virtual void wait_event(RawStream stream, RawEvent event) = 0;
   /// True when all work before the last record has finished (or nothing was recorded).
   virtual bool query_event(RawEvent event) = 0;
   virtual void synchronize_event(RawEvent event) = 0;
-  /// An event that also keeps the time of its last record, or null on a device that has none.
-  virtual RawEvent create_timed_event();
-  /// Milliseconds from one timed event to another, both recorded and completed; the later one may come first.
-  /// Throws Unsupported on a device without.
-  virtual double elapsed_milliseconds(RawEvent from, RawEvent to);
 
   /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has
   /// run.

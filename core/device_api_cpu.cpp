@@ -104,7 +104,7 @@ class CpuDeviceApi final : public DeviceApi {
   void record_event(RawEvent event, RawStream) override {
     if (event != &stream_) *static_cast<Clock::time_point*>(event) = Clock::now();
   }
-  double elapsed_ms(RawEvent start, RawEvent end) override {
+  double elapsed_milliseconds(RawEvent start, RawEvent end) override {
     return std::chrono::duration<double, std::milli>(*static_cast<Clock::time_point*>(end) -
                                                      *static_cast<Clock::time_point*>(start))
         .count();

@@ -136,7 +136,7 @@ class CudaDeviceApi final : public DeviceApi {
 
   RawEvent create_event() override { return make_event(cudaEventDisableTiming); }
   RawEvent create_timed_event() override { return make_event(cudaEventDefault); }
-  double elapsed_ms(RawEvent start, RawEvent end) override {
+  double elapsed_milliseconds(RawEvent start, RawEvent end) override {
     activate();
     float milliseconds = 0;
     GPUNN_CUDA(cudaEventElapsedTime(&milliseconds, event_of(start), event_of(end)));
@@ -166,19 +166,6 @@ class CudaDeviceApi final : public DeviceApi {
   void synchronize_event(RawEvent event) override {
     activate();
     GPUNN_CUDA(cudaEventSynchronize(event_of(event)));
-  }
-
-  RawEvent create_timed_event() override {
-    activate();
-    cudaEvent_t event = nullptr;
-    GPUNN_CUDA(cudaEventCreateWithFlags(&event, cudaEventDefault));
-    return event;
-  }
-  double elapsed_milliseconds(RawEvent from, RawEvent to) override {
-    activate();
-    float milliseconds = 0;
-    GPUNN_CUDA(cudaEventElapsedTime(&milliseconds, event_of(from), event_of(to)));
-    return static_cast<double>(milliseconds);
   }
 
   void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) override {

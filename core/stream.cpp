@@ -72,7 +72,7 @@ double Event::elapsed_time(const Event& end) const {
               "elapsed_time: expected two events recorded on one device");
   GPUNN_CHECK(query() && end.query(),
               "elapsed_time: expected two events that are done; synchronize the second");
-  return context_->api().elapsed_ms(event_, end.event_);
+  return context_->api().elapsed_milliseconds(event_, end.event_);
 }
 
 // Stream

@@ -7,6 +7,7 @@
 #include "gpunn/core/detail/make_impl.h"
 #include "gpunn/core/op.h"
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/core/scheduler.h"
 
 namespace gpunn {
 

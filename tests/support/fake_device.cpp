@@ -328,7 +328,7 @@ void FakeDevice::wait_event(RawStream stream, RawEvent event) {
   if (auto record = static_cast<Event*>(event)->get()) push(stream, {[] {}, std::move(record)});
 }
 
-double FakeDevice::elapsed_ms(RawEvent start, RawEvent end) {
+double FakeDevice::elapsed_milliseconds(RawEvent start, RawEvent end) {
   enter(FakeCall::event);
   const auto from = static_cast<Event*>(start)->get(), to = static_cast<Event*>(end)->get();
   return std::chrono::duration<double, std::milli>(to->time - from->time).count();

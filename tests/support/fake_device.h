@@ -78,7 +78,7 @@ class FakeDevice final : public DeviceApi {
   void synchronize_device() override;
   RawEvent create_event() override;
   RawEvent create_timed_event() override { return create_event(); }
-  double elapsed_ms(RawEvent start, RawEvent end) override;
+  double elapsed_milliseconds(RawEvent start, RawEvent end) override;
   void destroy_event(RawEvent event) noexcept override;
   void record_event(RawEvent event, RawStream stream) override;
   void wait_event(RawStream stream, RawEvent event) override;

@@ -57,6 +57,7 @@ void MemoryRecorder::stop(const std::shared_ptr<TraceFile>& file) noexcept {
 }
 
 int MemoryRecorder::number_of(RawStream stream) {
+  if (!stream) return 0;  // the CPU has one stream, and not everybody names it
   const auto found = std::find(streams_.begin(), streams_.end(), stream);
   const auto number = static_cast<int>(found - streams_.begin());
   if (found == streams_.end()) streams_.push_back(stream);

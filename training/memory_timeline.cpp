@@ -20,6 +20,13 @@ void merge(MemorySample& into, const MemorySample& later) {
 
 }  // namespace
 
+void MemoryTimeline::skip(Device device) {
+  const MemoryStats stats = device.context().memory().stats();
+  peak_live_ = stats.peak_live_bytes;
+  peak_reserved_ = stats.peak_reserved_bytes;
+  device.context().usage().take_recent_peaks();
+}
+
 void MemoryTimeline::sample(Device device, std::int64_t step) {
   const MemoryStats stats = device.context().memory().stats();
   peak_live_ = stats.peak_live_bytes;

@@ -27,6 +27,8 @@ class GPUNN_API MemoryTimeline {
 
   /// Takes a sample. About 0.1 us; allocates while the number of samples grows only.
   void sample(Device device, std::int64_t step);
+  /// What was held since the last sample belongs to no step (evaluation, say): the next one starts here.
+  void skip(Device device);
   /// The last one may stand for fewer calls than the others.
   const std::vector<MemorySample>& samples() const noexcept { return samples_; }
   /// Of the device's allocator since its peaks were reset, at the last sample.

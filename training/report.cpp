@@ -1,10 +1,10 @@
 #include "gpunn/training/report.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <ctime>
 
 #include "gpunn/core/build_info.h"
+#include "gpunn/core/detail/bytes.h"
 #include "gpunn/core/device_api.h"
 #include "gpunn/core/runtime.h"
 
@@ -57,11 +57,6 @@ struct ByteUnit {
       *this = {"MiB", 0x1p20};
   }
   double of(std::size_t n) const { return static_cast<double>(n) / bytes; }
-  std::string text(std::size_t n) const {
-    char out[48];
-    std::snprintf(out, sizeof out, "%.2f %s", of(n), name);
-    return out;
-  }
 
  private:
   ByteUnit(const char* unit, double size) : name(unit), bytes(size) {}
@@ -73,7 +68,7 @@ void report_memory(HtmlReport& report, const MemoryTimeline& memory) {
   const std::vector<MemorySample>& samples = memory.samples();
   if (samples.empty()) return;
   const ByteUnit unit(memory.peak_reserved_bytes());
-  const auto curve = [&](std::string name, auto value, ChartSeries::Style style = ChartSeries::Style::line) {
+  const auto curve = [&](std::string name, auto value, ChartSeries::Style style) {
     ChartSeries series{.name = std::move(name), .style = style};
     for (const MemorySample& s : samples) {
       series.x.push_back(static_cast<double>(s.step));
@@ -81,25 +76,30 @@ void report_memory(HtmlReport& report, const MemoryTimeline& memory) {
     }
     return series;
   };
-  LineChart chart{.title = "Memory", .x_label = "step", .y_label = unit.name};
+  LineChart chart{.title = "Memory by tag", .x_label = "step", .y_label = unit.name};
   chart.references = {{"peak of all tags", unit.of(memory.peak_live_bytes())}};
+  std::vector<std::vector<std::string>> rows;
   for (int i = 0; i < kMemoryTags; ++i) {
     const auto tag = static_cast<std::size_t>(i);
-    const auto held = [tag](const MemorySample& s) { return s.largest[tag]; };
-    if (std::any_of(samples.begin(), samples.end(), [&](const MemorySample& s) { return held(s) > 0; }))
-      chart.series.push_back(curve(name_of(static_cast<MemoryTag>(i)), held));
+    std::size_t most = 0;
+    for (const MemorySample& s : samples) most = std::max(most, s.largest[tag]);
+    rows.push_back({name_of(static_cast<MemoryTag>(i)), detail::bytes_text(most)});
+    // What is too little to see would only take a colour.
+    if (most > memory.peak_live_bytes() / 200)
+      chart.series.push_back(curve(
+          rows.back()[0], [tag](const MemorySample& s) { return s.largest[tag]; }, ChartSeries::Style::line));
   }
   chart.series.push_back(
       curve("reserved", [](const MemorySample& s) { return s.reserved_bytes; }, ChartSeries::Style::dashed));
-  report.figure("peak memory", unit.text(memory.peak_live_bytes()), "held by tensors and workspaces at once");
-  report.figure("peak reserved", unit.text(memory.peak_reserved_bytes()), "taken from the device");
+  report.figure("peak memory", detail::bytes_text(memory.peak_live_bytes()), "all tags at once");
+  report.figure("peak reserved", detail::bytes_text(memory.peak_reserved_bytes()), "taken from the device");
   report.line_chart(chart);
+  report.table({"held for", "most in a training step"}, rows);
   report.text(
-      "Each tag's largest bytes between one sample and the next, evaluation included; tags need not have "
-      "been "
-      "at their largest together, so they can add up to more than the peak. Reserved is what the allocator "
-      "had "
-      "taken from the device by then, memory kept for reuse included.");
+      "The curves are what each tag held at most between one sample and the next. Tags need not have been at "
+      "their largest together, so they can add up to more than the peak. The peaks include evaluation, the "
+      "curves do not. Reserved is what the allocator has taken from the device, memory kept for reuse "
+      "included.");
 }
 
 void report_settings(HtmlReport& report, Settings& settings) {

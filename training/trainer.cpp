@@ -137,7 +137,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     const bool due = options.evaluate_every > 0 && number % options.evaluate_every == 0;
     if (test && options.evaluate_every > 0 && (last || due)) {
       record.test = result.test = evaluated(test);
-      result.memory.sample(device, at.steps);
+      result.memory.skip(device);
       // A run that was never stopped here would not have evaluated in the middle of an epoch.
       if (due && at.epoch == number) schedule.evaluated(record.test->loss);
     }

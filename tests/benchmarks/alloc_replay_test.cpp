@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -180,6 +181,25 @@ TEST(Replay, SaysWhenTheDeviceIsTooSmall) {
   EXPECT_NE(result.skipped.find("out of"), std::string::npos) << result.skipped;
   EXPECT_EQ(result.peak_reserved_bytes, 0u);
   EXPECT_THROW(replay(make_trace("growth"), "other", {}), InvalidArgument);
+}
+
+TEST(RecordedTraces, CanBeReplayed) {
+  const char* const root = std::getenv("GPUNN_SOURCE_DIR");
+  if (!root) GTEST_SKIP() << "GPUNN_SOURCE_DIR is not set";
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(root) + "/benchmarks/traces")) {
+    if (entry.path().extension() != ".gz") continue;
+    ++files;
+    const Trace trace = read_trace(entry.path());
+    EXPECT_GT(trace.allocations, 100u) << trace.name;
+    for (const char* allocator : {"caching", "torch"}) {
+      const ReplayResult result = replay(trace, allocator, {.rounds = 1});
+      EXPECT_EQ(result.skipped, "") << trace.name;
+      EXPECT_GE(result.ratio(), 1) << trace.name;
+      EXPECT_EQ(result.leaked_bytes, 0u) << trace.name;
+    }
+  }
+  EXPECT_GE(files, 2);
 }
 
 class TraceFile : public ::testing::Test {

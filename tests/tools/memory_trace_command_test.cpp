@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 TEST(MemoryTraceCommand, ATrainingRunLeavesACompleteTrace) {
   const Folder folder;
   const std::string trace = folder / "trace.csv";
-  const Outcome run_of = run({"train", "xor", "--quiet", "--run-dir", folder / "run"},
+  const Outcome run_of = run({"train", "digits-mlp", "--epochs", "3", "--quiet", "--run-dir", folder / "run"},
                              {.environment = {{"GPUNN_MEMORY_TRACE", trace}}});
   ASSERT_EQ(run_of.code, 0) << run_of.err;
   EXPECT_EQ(run_of.err, "");
@@ -42,12 +42,12 @@ TEST(MemoryTraceCommand, ATrainingRunLeavesACompleteTrace) {
 
 TEST(MemoryTraceCommand, AFileThatCannotBeWrittenIsSaidAndHarmless) {
   const Folder folder;
-  const Outcome refused = run({"train", "xor", "--quiet", "--run-dir", folder / "a"},
+  const Outcome refused = run({"train", "digits-mlp", "--epochs", "3", "--quiet", "--run-dir", folder / "a"},
                               {.environment = {{"GPUNN_MEMORY_TRACE", folder / "none/trace.csv"}}});
   EXPECT_NE(refused.code, 0);
   EXPECT_THAT(refused.err, HasSubstr("none/trace.csv"));
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
-  const Outcome full = run({"train", "xor", "--quiet", "--run-dir", folder / "b"},
+  const Outcome full = run({"train", "digits-mlp", "--epochs", "3", "--quiet", "--run-dir", folder / "b"},
                            {.environment = {{"GPUNN_MEMORY_TRACE", "/dev/full"}}});
   EXPECT_EQ(full.code, 0) << full.err;
   EXPECT_THAT(full.err, HasSubstr("gpunn: memory trace /dev/full: cannot write"));

@@ -54,6 +54,17 @@ TEST_F(MemoryTimelineTest, SamplesWhatEachTagHeldInBetween) {
   EXPECT_GE(second.reserved_bytes, 1000u);
 }
 
+TEST_F(MemoryTimelineTest, LeavesOutWhatBelongsToNoStep) {
+  hold(500, MemoryTag::activations);
+  timeline_.sample(cpu_, 1);
+  hold(9000, MemoryTag::activations);
+  timeline_.skip(cpu_);
+  hold(300, MemoryTag::activations);
+  timeline_.sample(cpu_, 2);
+  EXPECT_EQ(at(timeline_.samples()[1], MemoryTag::activations), 300u);
+  EXPECT_EQ(timeline_.peak_live_bytes(), 9000u) << "the peak is the device's";
+}
+
 TEST_F(MemoryTimelineTest, StaysShortAndKeepsEveryPeak) {
   constexpr std::int64_t kSteps = 5003;
   for (std::int64_t step = 1; step <= kSteps; ++step) {
@@ -89,9 +100,13 @@ TEST_F(MemoryTimelineTest, BecomesAChartOfTheTagsThatWereUsed) {
   HtmlReport report("run");
   report_memory(report, timeline_);
   const std::string html = report.html();
-  for (const char* text : {"optimizer", "activations", "reserved", "MiB", "3.00 MiB", "peak of all tags"})
+  for (const char* text :
+       {"<td>optimizer</td>", "3.00 MiB", "2.00 MiB", "reserved", "peak of all tags", "<td>0 B</td>"})
     EXPECT_THAT(html, HasSubstr(text));
-  EXPECT_THAT(html, ::testing::Not(HasSubstr("gradients")));
+  const std::string chart =
+      html.substr(html.find("Memory by tag"), html.find("</svg>") - html.find("Memory by tag"));
+  EXPECT_THAT(chart, HasSubstr("activations"));
+  EXPECT_THAT(chart, ::testing::Not(HasSubstr("gradients"))) << "no curve for what holds nothing";
 }
 
 }  // namespace

@@ -28,10 +28,6 @@ using ::testing::Not;
 class TensorFailureTest : public ::testing::Test {
  protected:
   TensorFailureTest() { open({.threads = 1, .forced = {}}); }
-  ~TensorFailureTest() override {
-    runtime_.reset();
-    testing::reset_device();
-  }
   void open(RuntimeOptions options) {
     runtime_ = std::make_unique<Runtime>(options);
     context_ = &runtime_->cuda(0);
@@ -52,6 +48,7 @@ class TensorFailureTest : public ::testing::Test {
     return "no exception";
   }
 
+  testing::DeviceReset reset_;
   std::unique_ptr<Runtime> runtime_;
   DeviceContext* context_ = nullptr;
 };

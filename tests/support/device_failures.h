@@ -3,6 +3,7 @@
 // GPUNN_EMULATED.
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace gpunn::testing {
 
@@ -18,8 +19,19 @@ void lose_device_at(DeviceCall call, long n);
 long device_failures_met();
 /// Waits for the device and forgets failures, pending and met.
 void forget_device_failures();
-/// Everything on the device is gone, a lost device is there again; its Runtimes must be gone.
-void reset_device();
+/// Lost devices are there again, and what was made on them since this object was and is left (a lost device
+/// is not asked to free anything) is gone. The Runtimes made since must be gone.
+class DeviceReset {
+ public:
+  DeviceReset();
+  ~DeviceReset();
+  DeviceReset(const DeviceReset&) = delete;
+  DeviceReset& operator=(const DeviceReset&) = delete;
+
+ private:
+  struct Before;
+  std::unique_ptr<Before> before_;
+};
 
 struct DeviceLive {
   std::uint64_t allocations = 0, host_allocations = 0, streams = 0, events = 0;

@@ -3,7 +3,13 @@
 #if GPUNN_EMULATED
 #include <cuda_runtime.h>
 
-#include "gpunn/core/emulation/config.h"
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "gpunn/core/detail/cuda_check.h"
+#include "gpunn/core/emulation/runtime.h"
 
 namespace gpunn::testing {
 namespace {
@@ -56,9 +62,36 @@ void forget_device_failures() {
   asked = 0;
 }
 
-void reset_device() {
+struct DeviceReset::Before {
+  std::uintptr_t newest_handle = 0;  // of streams and events
+  std::set<std::uintptr_t> allocations;
+};
+
+DeviceReset::DeviceReset() : before_(std::make_unique<Before>()) {
+  emu::State& s = emu::state();
+  const std::lock_guard lock(s.mutex);
+  before_->newest_handle = s.newest_handle;
+  for (const auto& [address, allocation] : s.allocations) before_->allocations.insert(address);
+}
+
+DeviceReset::~DeviceReset() {
   forget_device_failures();
-  cudaDeviceReset();
+  for (int device = 0; device < emu::state().device_count; ++device) detail::forget_cuda_loss(device);
+  std::vector<std::pair<void*, bool>> left;
+  emu::State& s = emu::state();
+  {
+    const std::lock_guard lock(s.mutex);
+    std::erase_if(s.streams, [&](const auto& entry) {
+      if (entry.first <= before_->newest_handle) return false;
+      entry.second->close();
+      return true;
+    });
+    std::erase_if(s.events, [&](const auto& entry) { return entry.first > before_->newest_handle; });
+    for (const auto& [address, allocation] : s.allocations)
+      if (!before_->allocations.count(address))
+        left.emplace_back(reinterpret_cast<void*>(address), allocation.host);
+  }
+  for (const auto& [pointer, host] : left) emu::release_memory(pointer, host);
 }
 
 DeviceLive device_live() {

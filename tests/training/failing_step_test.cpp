@@ -193,7 +193,6 @@ TEST(FailingStepTest, EveryAllocationOnTheCpu) {
 #if GPUNN_EMULATED
 class FailingDeviceStepTest : public ::testing::TestWithParam<DeviceCall> {
  protected:
-  void TearDown() override { testing::reset_device(); }
   static Failures failures(DeviceCall call) {
     return {[call](long n) { testing::fail_device_call(call, n); }, &testing::device_failures_met,
             &testing::forget_device_failures};
@@ -270,6 +269,7 @@ TEST_P(FailingDeviceStepTest, ADeviceLostAtAnyCall) {
   for (long k = 1;; k = k * 2 + 1) {
     bool met = false;
     {
+      const testing::DeviceReset reset;
       Training training("cuda:0");
       training.restore(saved);
       testing::lose_device_at(GetParam(), k);
@@ -296,7 +296,6 @@ TEST_P(FailingDeviceStepTest, ADeviceLostAtAnyCall) {
         }
       }
     }
-    testing::reset_device();
     Training training("cuda:0");
     training.restore(saved);
     EXPECT_EQ(training.step() == expected, true) << "call " << k;

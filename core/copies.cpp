@@ -29,12 +29,10 @@ void transfer(DeviceContext& context, const Tensor& source, const Tensor& destin
   Storage* const writes[] = {&destination.storage()};
   const RawStream stream = context.current_stream();
   Issue issue(context.scheduler(), stream, reads, writes);
-  if (!issue.skipped()) {
-    context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
-    if (context.runtime().options().synchronous) context.api().synchronize_stream(stream);
-  }
+  if (!issue.skipped()) context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
   issue.commit();
   destination.storage().bump_version();
+  if (context.runtime().options().synchronous) context.api().synchronize_stream(stream);
 }
 
 // What is pinned already goes in on the copy-in stream, beside the compute stream. Other memory is staged on

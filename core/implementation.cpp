@@ -65,12 +65,9 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
-  exec_.stream = context.is_cpu() ? nullptr : context.current_stream();
-  const bool profiled = profiling();
-  if (profiled) [[unlikely]]
-    profile_open(this, {context, exec_.stream, reads, writes, entry});
-  try {
+  const auto begin = [&] {
     if (!context.is_cpu()) {
+      exec_.stream = context.current_stream();
       issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
     } else {
       // Pinned host memory may still be in use by a device copy.
@@ -86,32 +83,41 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
       exec_.workspace_bytes = workspace_bytes;
       context.usage().add(MemoryTag::workspace, workspace_bytes);
     }
+  };
+  if (!profiling()) [[likely]] {
+    begin();
+    return;
+  }
+  profile_open(this, {context, context.current_stream(), reads, writes, entry});
+  try {
+    begin();
   } catch (...) {
-    if (profiled) profile_drop(this);
+    profile_drop(this);
     throw;
   }
-  if (profiled) [[unlikely]]
-    profile_work(this);
+  profile_work(this);
 }
 
 OpIssue::~OpIssue() {
+  if (profiling()) [[unlikely]]
+    profile_drop(this);  // of an issue that was not committed
   // In stream order after the work that uses it, so it can be handed out again at once.
   if (exec_.workspace) {
     exec_.device->memory().deallocate(exec_.workspace, exec_.workspace_bytes, exec_.stream);
     exec_.device->usage().remove(MemoryTag::workspace, exec_.workspace_bytes);
   }
-  if (profiling()) [[unlikely]]
-    profile_drop(this);  // of an issue that was not committed
 }
 
 void OpIssue::commit() noexcept {
-  const bool profiled = profiling();
-  if (profiled) [[unlikely]]
-    profile_worked(this, skipped());
-  if (issue_) issue_->commit();
-  for (Storage* s : writes_) s->bump_version();
-  if (profiled) [[unlikely]]
-    profile_close(this);
+  const auto end = [&] {
+    if (issue_) issue_->commit();
+    for (Storage* s : writes_) s->bump_version();
+  };
+  if (!profiling()) [[likely]]
+    return end();
+  profile_worked(this, skipped());
+  end();
+  profile_close(this);
 }
 
 }  // namespace gpunn::detail

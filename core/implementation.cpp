@@ -85,45 +85,55 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
     : writes_(writes) {
   exec_.device = &context;
   exec_.pool = &context.runtime().pool();
-  const bool cpu = context.is_cpu();
-  if (!cpu) exec_.stream = context.current_stream();
-  const bool profiled = profiling();
-  if (profiled) [[unlikely]]
-    profile_open(this, {context, exec_.stream, reads, writes, entry});
-  try {
-    if (cpu) wait_for_copies(reads, writes);
+  if (!context.is_cpu()) exec_.stream = context.current_stream();
+  const auto begin = [&] {
+    if (context.is_cpu()) wait_for_copies(reads, writes);
     // Before the issue: until that begins, a failure leaves what is written as it was.
     if (workspace_bytes > 0) {
       exec_.workspace = take_memory(context, workspace_bytes, exec_.stream, MemoryTag::workspace);
       exec_.workspace_bytes = workspace_bytes;
     }
-    if (!cpu) issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+    if (context.is_cpu()) return;
+    try {
+      issue_.emplace(context.scheduler(), exec_.stream, reads, writes);
+    } catch (...) {
+      return_workspace(exec_);
+      throw;
+    }
+  };
+  if (!profiling()) [[likely]] {
+    begin();
+    return;
+  }
+  profile_open(this, {context, exec_.stream, reads, writes, entry});
+  try {
+    begin();
   } catch (...) {
-    return_workspace(exec_);
-    if (profiled) profile_drop(this);
+    profile_drop(this);
     throw;
   }
-  if (profiled) [[unlikely]]
-    profile_work(this);
+  profile_work(this);
 }
 
 OpIssue::~OpIssue() {
+  if (profiling()) [[unlikely]]
+    profile_drop(this);  // of an issue that was not committed
   // An exception on the way: a part of what is written may have changed.
   for (Storage* s : writes_) s->bump_version();
   return_workspace(exec_);
-  if (profiling()) [[unlikely]]
-    profile_drop(this);  // of an issue that was not committed
 }
 
 void OpIssue::commit() noexcept {
-  const bool profiled = profiling();
-  if (profiled) [[unlikely]]
-    profile_worked(this, skipped());
-  if (issue_) issue_->commit();
-  for (Storage* s : writes_) s->bump_version();
-  writes_ = {};
-  if (profiled) [[unlikely]]
-    profile_close(this);
+  const auto end = [&] {
+    if (issue_) issue_->commit();
+    for (Storage* s : writes_) s->bump_version();
+    writes_ = {};
+  };
+  if (!profiling()) [[likely]]
+    return end();
+  profile_worked(this, skipped());
+  end();
+  profile_close(this);
 }
 
 }  // namespace gpunn::detail

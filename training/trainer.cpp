@@ -92,9 +92,11 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
       const std::optional<Batch> batch = epoch.next();
       if (!batch) break;
       schedule.before_step(at);
-      loss.add(step(*batch), batch->size());
+      const Tensor value = step(*batch);
+      loss.add(value, batch->size());
       ++at.step;
       ++at.steps;
+      if (options.on_step) options.on_step(at, *batch, value);
       if (++own_steps == kWarmUp) {
         loss.mean();  // the device has finished the warm-up before the clock starts
         clock.warmed_up();

@@ -102,6 +102,13 @@ void Arguments::option(const std::string& names, std::string& out, const std::st
   state_->options.push_back({left_of(names, metavar), help});
 }
 
+void Arguments::option_or(const std::string& name, const std::string& value, std::string& out,
+                          const std::string& metavar, const std::string& help) {
+  state_->app.add_flag(name + "{" + value + "}", out);
+  state_->note(name);
+  state_->options.push_back({name + "[=" + metavar + "]", help});
+}
+
 void Arguments::positional(const std::string& name, std::string& out, const std::string& help) {
   state_->app.add_option(name, out);
   state_->positionals.push_back({name, help});

@@ -26,6 +26,9 @@ class Arguments {
   void flag(const std::string& names, bool& out, const std::string& help);
   void option(const std::string& names, std::string& out, const std::string& metavar,
               const std::string& help);
+  /// An option whose value may be missing: "--name" stands for `value`, "--name=VALUE" for what is given.
+  void option_or(const std::string& name, const std::string& value, std::string& out,
+                 const std::string& metavar, const std::string& help);
   /// Positional arguments in order; those after the first missing one stay empty.
   void positional(const std::string& name, std::string& out, const std::string& help);
   /// A flag for each setting; the help shows the defaults.

@@ -79,15 +79,20 @@ void check_same_tuning(const std::string& path) {
                   ": give --autotune as it was");
 }
 
-int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::string& autotune,
-          const Common& common) {
+struct TrainFlags {
+  bool resume = false;
+  std::string autotune{};       // file
+  std::int64_t hash_every = 0;  // steps
+};
+
+int train(const Recipe& recipe, RunSettings& settings, const TrainFlags& flags, const Common& common) {
   const Device device = open_device(settings.device);
-  if (!autotune.empty()) {
+  if (!flags.autotune.empty()) {
     const bool given = settings.threads > 0;
-    use_tuning(autotune, device,
+    use_tuning(flags.autotune, device,
                given ? static_cast<int>(settings.threads) : Runtime::current().pool().threads());
   }
-  if (resume) check_same_tuning(settings.run_dir + "/config.json");
+  if (flags.resume) check_same_tuning(settings.run_dir + "/config.json");
   ProgressOptions options = ProgressOptions::detect(stderr);
   options.quiet = common.quiet;
   options.color = common.colored();
@@ -102,7 +107,8 @@ int train(const Recipe& recipe, RunSettings& settings, bool resume, const std::s
   RecipeHooks hooks;
   hooks.progress = &progress;
   hooks.verbose = common.verbose;
-  hooks.resume = resume;
+  hooks.resume = flags.resume;
+  hooks.hash_every = flags.hash_every;
   hooks.stop = [] { return interrupt_signal() != 0; };
   const RecipeResult result = run_recipe(recipe, settings, device, hooks);
   progress.clear();
@@ -129,8 +135,9 @@ int run_train(Words words) {
   const std::string name = recipe ? recipe->name : "NAME";
   const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
   Common common;
-  std::string wanted, config, autotune;
-  bool print_config = false, resume = false;
+  std::string wanted, config, hash_steps;
+  TrainFlags flags;
+  bool print_config = false;
   Arguments arguments("train " + name + " [options]",
                       recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary +
                                    ".\nMust reach: " + recipe->figure
@@ -142,10 +149,13 @@ int run_train(Words words) {
   arguments.option("--config", config, "FILE",
                    "settings from a JSON file, such as a run's config.json; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
-  arguments.option("--autotune", autotune, "FILE",
+  arguments.option("--autotune", flags.autotune, "FILE",
                    "order of implementations from `gpunn autotune` [GPUNN_AUTOTUNE]");
   if (recipe && recipe->resumes)
-    arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
+    arguments.flag("--resume", flags.resume, "go on with the run in --run-dir, with its settings");
+  if (recipe && recipe->hashes)
+    arguments.option_or("--hash-steps", "1", hash_steps, "N",
+                        "write hashes of every (N-th) step, for `gpunn verify`");
   arguments.settings(*settings, "Settings");
   arguments.common(common);
   if (!recipe) arguments.footer(recipe_list());
@@ -167,9 +177,9 @@ int run_train(Words words) {
   if (wanted != recipe->name) throw UsageError("expected the recipe first, got '" + wanted + "'");
 
   arguments.apply_settings();  // for --run-dir, and to refuse bad values before any file is read
-  if (resume && settings->run_dir.empty())
+  if (flags.resume && settings->run_dir.empty())
     throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
-  if (resume) read_config(*settings, settings->run_dir + "/config.json");
+  if (flags.resume) read_config(*settings, settings->run_dir + "/config.json");
   if (!config.empty()) read_config(*settings, config);
   arguments.apply_settings();
   if (print_config) {
@@ -178,8 +188,15 @@ int run_train(Words words) {
     print_line(json.take());
     return kOk;
   }
-  if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); autotune.empty() && variable) autotune = variable;
-  return train(*recipe, *settings, resume, autotune, common);
+  if (!hash_steps.empty()) {
+    const double every = parse_number("--hash-steps", hash_steps, 1, 1e9);
+    if (every != std::floor(every))
+      throw UsageError("--hash-steps: expected a whole number, got '" + hash_steps + "'");
+    flags.hash_every = static_cast<std::int64_t>(every);
+  }
+  if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); flags.autotune.empty() && variable)
+    flags.autotune = variable;
+  return train(*recipe, *settings, flags, common);
 }
 
 }  // namespace gpunn::tool

@@ -1,6 +1,7 @@
 #include "gpunn/training/step_hashes.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -23,7 +24,9 @@ constexpr const char* kFormat = "gpunn step hashes";
 constexpr std::int64_t kVersion = 1;
 constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15;
 // 512 KiB: enough to be worth a thread, small enough that two cores share a layer's weights.
-constexpr std::int64_t kChunkWords = 1 << 16;
+constexpr std::int64_t kChunkPairs = 1 << 15;
+
+__extension__ using Product = unsigned __int128;
 
 std::uint64_t mix(std::uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
@@ -31,19 +34,26 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Sum over the words from `first` to `last`, of which the last one of all may be incomplete.
-std::uint64_t sum_of_words(const std::byte* data, std::size_t bytes, std::int64_t first, std::int64_t last) {
-  std::uint64_t sum = 0, key = static_cast<std::uint64_t>(first) * kStep;
-  const auto whole = std::min(last, static_cast<std::int64_t>(bytes / 8));
-  std::uint64_t word = 0;
-  for (std::int64_t i = first; i < whole; ++i) {
-    std::memcpy(&word, data + 8 * i, 8);
-    sum += mix(word + (key += kStep));
-  }
+// One multiplication for 16 bytes: a fifth of the instructions of mixing each word by itself.
+std::uint64_t fold(std::uint64_t a, std::uint64_t b) {
+  const Product product = static_cast<Product>(a) * b;
+  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+// Sum over the pairs of words from `first` to `last`, of which the last one of all may be incomplete.
+std::uint64_t sum_of_pairs(const std::byte* data, std::size_t bytes, std::int64_t first, std::int64_t last) {
+  std::uint64_t sum = 0, key = 2 * static_cast<std::uint64_t>(first) * kStep;
+  std::array<std::uint64_t, 2> w{};
+  const auto add = [&](const std::byte* from, std::size_t size) {
+    std::memcpy(w.data(), from, size);
+    sum += fold(w[0] + key + kStep, w[1] + key + 2 * kStep);
+    key += 2 * kStep;
+  };
+  const auto whole = std::min(last, static_cast<std::int64_t>(bytes / 16));
+  for (std::int64_t i = first; i < whole; ++i) add(data + 16 * i, 16);
   if (whole < last) {
-    word = 0;
-    std::memcpy(&word, data + 8 * whole, bytes % 8);
-    sum += mix(word + (key + kStep));
+    w = {};
+    add(data + 16 * whole, bytes % 16);
   }
   return sum;
 }
@@ -105,10 +115,10 @@ std::uint64_t tensor_hash(const Tensor& tensor) {
   host = host.contiguous();
   const auto* data = static_cast<const std::byte*>(host.data());
   const std::size_t bytes = host.nbytes();
-  const auto words = static_cast<std::int64_t>((bytes + 7) / 8);
-  std::vector<std::uint64_t> sums(static_cast<std::size_t>((words + kChunkWords - 1) / kChunkWords));
-  parallel_for(Runtime::current().pool(), words, kChunkWords, [&](std::int64_t first, std::int64_t last) {
-    sums[static_cast<std::size_t>(first / kChunkWords)] = sum_of_words(data, bytes, first, last);
+  const auto pairs = static_cast<std::int64_t>((bytes + 15) / 16);
+  std::vector<std::uint64_t> sums(static_cast<std::size_t>((pairs + kChunkPairs - 1) / kChunkPairs));
+  parallel_for(Runtime::current().pool(), pairs, kChunkPairs, [&](std::int64_t first, std::int64_t last) {
+    sums[static_cast<std::size_t>(first / kChunkPairs)] = sum_of_pairs(data, bytes, first, last);
   });
   const auto kind = static_cast<std::uint64_t>(host.dtype()) + 256 * static_cast<std::uint64_t>(host.dim());
   std::uint64_t hash = mix(std::accumulate(sums.begin(), sums.end(), mix(kind)));

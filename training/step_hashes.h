@@ -27,13 +27,13 @@ class AppendFile;
 /// 64 bits of a tensor's dtype, shape and values (contiguous order, little-endian): the same on every device,
 /// for any strides and any number of threads.
 ///
-/// The bytes are taken as 64-bit words w[i], zeros after the last one:
-///   hash = mix(sum of mix(w[i] + (i + 1) * 0x9e3779b97f4a7c15) + mix(dtype + 256 * rank)),
-///   then hash = mix(hash + extent) for each extent,
-///   mix(x) = the bijective finalizer of splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
-///   generators", 2014).
-/// A change within one word always changes the sum; other changes are missed with probability 2^-64. Not
-/// for adversaries. Waits for a device. Throws InvalidArgument for an undefined tensor.
+/// The bytes are taken as pairs of 64-bit words, zeros after the last one; with k = 0x9e3779b97f4a7c15
+///   sum  = mix(dtype + 256 * rank) + the sum of fold(w[2j] + (2j + 1) k, w[2j + 1] + (2j + 2) k) over j,
+///   hash = mix(sum), then mix(hash + extent) for each extent,
+/// where fold(a, b) is the upper half of the product a b xor the lower one, and mix the finalizer of
+/// splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014). A difference is
+/// missed with probability 2^-64 or so. Not for adversaries. Waits for a device. Throws InvalidArgument for
+/// an undefined tensor.
 GPUNN_API std::uint64_t tensor_hash(const Tensor& tensor);
 
 /// Names of the parts, in the order of computation.

@@ -88,26 +88,26 @@ const char* add_accepts(const AddProblem& p) {
 
 constexpr Implementation<FillProblem> kFillEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, fill_cuda},
+    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::portable, fill_cuda},
 #endif
-    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, fill_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, fill_ref},
+    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::portable, fill_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, fill_ref},
 };
 
 constexpr Implementation<CopyProblem> kCopyEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, copy_cuda},
+    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::portable, copy_cuda},
 #endif
-    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, copy_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, copy_ref},
+    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::portable, copy_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, copy_ref},
 };
 
 constexpr Implementation<AddProblem> kAddEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, add_accepts, nullptr, Determinism::bitwise, add_cuda},
+    {"cuda", DeviceType::cuda, add_accepts, nullptr, Determinism::portable, add_cuda},
 #endif
-    {"cpu", DeviceType::cpu, add_accepts, nullptr, Determinism::bitwise, add_cpu},
-    {"ref", DeviceType::cpu, add_accepts, nullptr, Determinism::bitwise, add_ref},
+    {"cpu", DeviceType::cpu, add_accepts, nullptr, Determinism::portable, add_cpu},
+    {"ref", DeviceType::cpu, add_accepts, nullptr, Determinism::portable, add_ref},
 };
 
 }  // namespace

@@ -81,7 +81,8 @@ class GPUNN_API Stream {
   /// run). It must not call the device: no ops, copies or waits on it, for tensors on the CPU it may. What it
   /// captures is destroyed later on a thread of the caller's. An exception is kept and thrown by
   /// synchronize() of this stream or of the device (on the CPU: by call()); what is in `writes` has then
-  /// failed, and so has what is computed from it. After an asynchronous failure of the device it may never run.
+  /// failed, and so has what is computed from it. After an asynchronous failure of the device it may never
+  /// run.
   ///
   /// `reads` and `writes`: what it reads and writes through Tensor::data(), host memory pinned for this
   /// device; then it is ordered like an op, on any stream. Throws InvalidArgument for ordinary host memory,

@@ -1,5 +1,6 @@
 #include "gpunn/training/run_folder.h"
 
+#include <cstdio>
 #include <ctime>
 
 #include "gpunn/io/file.h"
@@ -16,6 +17,8 @@ RunFolder::RunFolder(std::string path, bool continues) : path_(std::move(path)) 
   {
     AtomicFile probe(file("config.json"));
   }
+  // Hashes of an earlier run in this folder would be taken for this one's.
+  if (!continues) std::remove(hashes_path().c_str());
   const std::string metrics = file("metrics.jsonl");
   if (continues && path_exists(metrics)) {
     // A machine that went down while writing may have left half a line.

@@ -1,5 +1,6 @@
 #pragma once
-// The folder a run writes: config.json, metrics.jsonl, weights.safetensors, report.html, result.json.
+// The folder a run writes: config.json, metrics.jsonl, weights.safetensors, report.html, result.json, and
+// hashes.jsonl when asked for (step_hashes.h).
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -35,6 +36,7 @@ class GPUNN_API RunFolder {
   void write_result(std::string_view json);
   void write_report(std::string_view html);
   std::string report_path() const { return file("report.html"); }
+  std::string hashes_path() const { return file("hashes.jsonl"); }
 
  private:
   std::string path_;

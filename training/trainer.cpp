@@ -112,12 +112,15 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
       const std::optional<Batch> batch = next_batch(epoch);
       if (!batch) break;
       schedule.before_step(at);
+      Tensor value;
       {
         const ProfileRange range("step");
-        loss.add(step(*batch), batch->size());
+        value = step(*batch);
+        loss.add(value, batch->size());
       }
       ++at.step;
       ++at.steps;
+      if (options.on_step) options.on_step(at, *batch, value);
       device = batch->inputs.device();
       result.memory.sample(device, at.steps);
       if (++own_steps == kWarmUp) {

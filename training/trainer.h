@@ -63,6 +63,8 @@ struct TrainerOptions {
   std::int64_t record_every = 1;    // epochs between records; the first and the last one are always recorded
   std::function<bool()> stop{};     // asked after every step; true ends the run there
   std::function<void(const EpochRecord&)> on_epoch{};  // for each record
+  /// After every step, its gradients still there: where it ended, what it was made of, its loss.
+  std::function<void(const TrainPosition&, const Batch&, const Tensor& loss)> on_step{};
   Progress* progress = nullptr;
   TrainSchedule schedule{};
 };

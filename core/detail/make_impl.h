@@ -10,8 +10,6 @@ Ref<TensorImpl> make_impl(Ref<Storage> storage, const Shape& shape, const Stride
 /// gradient.
 void raw_copy(const Tensor& source, const Tensor& destination);
 /// Is every byte of its storage part of `t`?
-inline bool covers_storage(const Tensor& t) {
-  return t.is_contiguous() && t.nbytes() == t.storage().bytes();
-}
+inline bool covers_storage(const Tensor& t) { return t.is_contiguous() && t.nbytes() == t.storage().bytes(); }
 
 }  // namespace gpunn::detail

@@ -49,36 +49,36 @@ const char* cuda_orders(const RowOrderProblem& p) {
 }
 #endif
 
-constexpr auto kBitwise = Determinism::bitwise;
+constexpr auto kPortable = Determinism::portable;
 
 constexpr Implementation<BinProblem> kCountEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_counts, nullptr, kBitwise, bin_count_cuda},
+    {"cuda", DeviceType::cuda, cuda_counts, nullptr, kPortable, bin_count_cuda},
 #endif
-    {"cpu", DeviceType::cpu, bins_in, bin_count_cpu_workspace, kBitwise, bin_count_cpu},
-    {"ref", DeviceType::cpu, bins_in, nullptr, kBitwise, bin_count_ref},
+    {"cpu", DeviceType::cpu, bins_in, bin_count_cpu_workspace, kPortable, bin_count_cpu},
+    {"ref", DeviceType::cpu, bins_in, nullptr, kPortable, bin_count_ref},
 };
 
 constexpr Implementation<BinProblem> kFindEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_finds, nullptr, kBitwise, bin_find_cuda},
+    {"cuda", DeviceType::cuda, cuda_finds, nullptr, kPortable, bin_find_cuda},
 #endif
-    {"ref", DeviceType::cpu, edges_in, nullptr, kBitwise, bin_find_ref},
+    {"ref", DeviceType::cpu, edges_in, nullptr, kPortable, bin_find_ref},
 };
 
 constexpr Implementation<SearchProblem> kSearchEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_searches, nullptr, kBitwise, search_cuda},
+    {"cuda", DeviceType::cuda, cuda_searches, nullptr, kPortable, search_cuda},
 #endif
-    {"cpu", DeviceType::cpu, searches_in, nullptr, kBitwise, search_cpu},
-    {"ref", DeviceType::cpu, searches_in, nullptr, kBitwise, search_ref},
+    {"cpu", DeviceType::cpu, searches_in, nullptr, kPortable, search_cpu},
+    {"ref", DeviceType::cpu, searches_in, nullptr, kPortable, search_ref},
 };
 
 constexpr Implementation<RowOrderProblem> kRowOrderEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_orders, row_order_cuda_workspace, kBitwise, row_order_cuda},
+    {"cuda", DeviceType::cuda, cuda_orders, row_order_cuda_workspace, kPortable, row_order_cuda},
 #endif
-    {"ref", DeviceType::cpu, nullptr, nullptr, kBitwise, row_order_ref},
+    {"ref", DeviceType::cpu, nullptr, nullptr, kPortable, row_order_ref},
 };
 
 template <class T>

@@ -58,27 +58,35 @@ const char* cuda_accepts(const P& p) {
 }
 #endif
 
-constexpr Implementation<UnaryProblem> kUnaryEntries[] = {
+template <Determinism kLevel>
+constexpr Implementation<UnaryProblem> kUnaryLevel[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts<UnaryProblem>, nullptr, Determinism::bitwise, unary_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts<UnaryProblem>, nullptr, kLevel, unary_cuda},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts<UnaryProblem>, nullptr, Determinism::bitwise, unary_cpu},
-    {"ref", DeviceType::cpu, ref_accepts<UnaryProblem>, nullptr, Determinism::bitwise, unary_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts<UnaryProblem>, nullptr, kLevel, unary_cpu},
+    {"ref", DeviceType::cpu, ref_accepts<UnaryProblem>, nullptr, kLevel, unary_ref},
 };
+constexpr auto& kUnaryEntries = kUnaryLevel<Determinism::bitwise>;
+constexpr auto& kExactUnary = kUnaryLevel<Determinism::portable>;
 
-constexpr Implementation<BinaryProblem> kBinaryEntries[] = {
+template <Determinism kLevel>
+constexpr Implementation<BinaryProblem> kBinaryLevel[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts<BinaryProblem>, nullptr, Determinism::bitwise, binary_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts<BinaryProblem>, nullptr, kLevel, binary_cuda},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts<BinaryProblem>, nullptr, Determinism::bitwise, binary_cpu},
-    {"ref", DeviceType::cpu, ref_accepts<BinaryProblem>, nullptr, Determinism::bitwise, binary_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts<BinaryProblem>, nullptr, kLevel, binary_cpu},
+    {"ref", DeviceType::cpu, ref_accepts<BinaryProblem>, nullptr, kLevel, binary_ref},
 };
+constexpr auto& kBinaryEntries = kBinaryLevel<Determinism::bitwise>;
+// One operation of IEEE 754, or a selection. A sum, difference or product of halves in float rounds to what
+// the exact one rounds to.
+constexpr auto& kExactBinary = kBinaryLevel<Determinism::portable>;
 
 }  // namespace
 
 constexpr ImplementationList<UnaryProblem> kUnary[kUnaryFunctions] = {
-    {"neg", "forward", kUnaryEntries},         {"exp", "forward", kUnaryEntries},
-    {"log", "forward", kUnaryEntries},         {"relu", "forward", kUnaryEntries},
+    {"neg", "forward", kExactUnary},           {"exp", "forward", kUnaryEntries},
+    {"log", "forward", kUnaryEntries},         {"relu", "forward", kExactUnary},
     {"sigmoid", "forward", kUnaryEntries},     {"tanh", "forward", kUnaryEntries},
     {"add_scalar", "forward", kUnaryEntries},  {"mul_scalar", "forward", kUnaryEntries},
     {"div_scalar", "forward", kUnaryEntries},  {"rsub_scalar", "forward", kUnaryEntries},
@@ -86,9 +94,9 @@ constexpr ImplementationList<UnaryProblem> kUnary[kUnaryFunctions] = {
 };
 
 constexpr ImplementationList<BinaryProblem> kBinary[kBinaryFunctions] = {
-    {"add", "forward", kBinaryEntries},      {"sub", "forward", kBinaryEntries},
-    {"mul", "forward", kBinaryEntries},      {"div", "forward", kBinaryEntries},
-    {"div", "backward", kBinaryEntries},     {"relu", "backward", kBinaryEntries},
+    {"add", "forward", kExactBinary},        {"sub", "forward", kExactBinary},
+    {"mul", "forward", kExactBinary},        {"div", "forward", kBinaryEntries},
+    {"div", "backward", kBinaryEntries},     {"relu", "backward", kExactBinary},
     {"sigmoid", "backward", kBinaryEntries}, {"tanh", "backward", kBinaryEntries},
 };
 

@@ -1,4 +1,6 @@
 // The implementation lists of the groups; the functions of one group share their entries.
+#include <type_traits>
+
 #include "gpunn/kernels/elementwise/functions_impl.h"
 
 namespace gpunn {
@@ -22,13 +24,20 @@ const char* cuda_accepts(const MapProblem<Function>& p) {
 }
 #endif
 
+// Comparisons, predicates and where() copy or compare; what computes rounds, each device in its own way.
+template <class Function>
+constexpr auto kLevel = std::is_same_v<Function, CompareFunction> || std::is_same_v<Function, Predicate> ||
+                                std::is_same_v<Function, Selection>
+                            ? Determinism::portable
+                            : Determinism::bitwise;
+
 template <class Function>
 constexpr Implementation<MapProblem<Function>> kEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts<Function>, nullptr, Determinism::bitwise, map_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts<Function>, nullptr, kLevel<Function>, map_cuda},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts<Function>, nullptr, Determinism::bitwise, map_cpu},
-    {"ref", DeviceType::cpu, ref_accepts<Function>, nullptr, Determinism::bitwise, map_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts<Function>, nullptr, kLevel<Function>, map_cpu},
+    {"ref", DeviceType::cpu, ref_accepts<Function>, nullptr, kLevel<Function>, map_ref},
 };
 
 }  // namespace

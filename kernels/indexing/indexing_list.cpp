@@ -11,6 +11,7 @@ namespace {
 
 constexpr auto kCpu = DeviceType::cpu;
 constexpr auto kBitwise = Determinism::bitwise;
+constexpr auto kPortable = Determinism::portable;
 #if GPUNN_HAS_CUDA
 constexpr auto kCuda = DeviceType::cuda;
 
@@ -25,17 +26,17 @@ const char* accepts_f32(DType dtype) { return dtype == DType::f32 ? nullptr : "t
 
 constexpr Implementation<IndexCheckProblem> kCheckEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, index_check_cuda_workspace, kBitwise, index_check_cuda},
+    {"cuda", kCuda, nullptr, index_check_cuda_workspace, kPortable, index_check_cuda},
 #endif
-    {"ref", kCpu, nullptr, nullptr, kBitwise, index_check_ref},
+    {"ref", kCpu, nullptr, nullptr, kPortable, index_check_ref},
 };
 
 constexpr Implementation<SelectRowsProblem> kSelectRowsEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, nullptr, kBitwise, select_rows_cuda},
+    {"cuda", kCuda, nullptr, nullptr, kPortable, select_rows_cuda},
 #endif
-    {"cpu", kCpu, nullptr, nullptr, kBitwise, select_rows_cpu},
-    {"ref", kCpu, nullptr, nullptr, kBitwise, select_rows_ref},
+    {"cpu", kCpu, nullptr, nullptr, kPortable, select_rows_cpu},
+    {"ref", kCpu, nullptr, nullptr, kPortable, select_rows_ref},
 };
 
 constexpr Implementation<AddRowsProblem> kAddRowsEntries[] = {
@@ -49,18 +50,18 @@ constexpr Implementation<AddRowsProblem> kAddRowsEntries[] = {
 
 constexpr Implementation<GatherProblem> kGatherEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, nullptr, kBitwise, gather_cuda},
+    {"cuda", kCuda, nullptr, nullptr, kPortable, gather_cuda},
 #endif
-    {"cpu", kCpu, nullptr, nullptr, kBitwise, gather_cpu},
-    {"ref", kCpu, nullptr, nullptr, kBitwise, gather_ref},
+    {"cpu", kCpu, nullptr, nullptr, kPortable, gather_cpu},
+    {"ref", kCpu, nullptr, nullptr, kPortable, gather_ref},
 };
 
 constexpr Implementation<ScatterProblem> kScatterEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, scatter_cuda_workspace, kBitwise, scatter_cuda},
+    {"cuda", kCuda, nullptr, scatter_cuda_workspace, kPortable, scatter_cuda},
 #endif
-    {"cpu", kCpu, nullptr, nullptr, kBitwise, scatter_cpu},
-    {"ref", kCpu, nullptr, nullptr, kBitwise, scatter_ref},
+    {"cpu", kCpu, nullptr, nullptr, kPortable, scatter_cpu},
+    {"ref", kCpu, nullptr, nullptr, kPortable, scatter_ref},
 };
 
 constexpr Implementation<ScatterProblem> kScatterAddEntries[] = {
@@ -75,28 +76,28 @@ constexpr Implementation<ScatterProblem> kScatterAddEntries[] = {
 
 constexpr Implementation<MaskedFillProblem> kMaskedFillEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, nullptr, kBitwise, masked_fill_cuda},
+    {"cuda", kCuda, nullptr, nullptr, kPortable, masked_fill_cuda},
 #endif
-    {"cpu", kCpu, nullptr, nullptr, kBitwise, masked_fill_cpu},
-    {"ref", kCpu, nullptr, nullptr, kBitwise, masked_fill_ref},
+    {"cpu", kCpu, nullptr, nullptr, kPortable, masked_fill_cpu},
+    {"ref", kCpu, nullptr, nullptr, kPortable, masked_fill_ref},
 };
 
 constexpr Implementation<MaskPositionsProblem> kMaskPositionsEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, mask_positions_cuda_workspace, kBitwise, mask_positions_cuda},
+    {"cuda", kCuda, nullptr, mask_positions_cuda_workspace, kPortable, mask_positions_cuda},
 #endif
 #if GPUNN_HAS_CUDA && !GPUNN_EMULATED
     {"cub", kCuda, nullptr, mask_positions_cub_workspace, kBitwise, mask_positions_cub},
 #endif
-    {"ref", kCpu, nullptr, nullptr, kBitwise, mask_positions_ref},
+    {"ref", kCpu, nullptr, nullptr, kPortable, mask_positions_ref},
 };
 
 constexpr Implementation<OneHotProblem> kOneHotEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", kCuda, nullptr, nullptr, kBitwise, one_hot_cuda},
+    {"cuda", kCuda, nullptr, nullptr, kPortable, one_hot_cuda},
 #endif
-    {"cpu", kCpu, nullptr, nullptr, kBitwise, one_hot_cpu},
-    {"ref", kCpu, nullptr, nullptr, kBitwise, one_hot_ref},
+    {"cpu", kCpu, nullptr, nullptr, kPortable, one_hot_cpu},
+    {"ref", kCpu, nullptr, nullptr, kPortable, one_hot_ref},
 };
 
 /// Where an operand description writes a pointer.

@@ -13,18 +13,18 @@ const char* accepts_f32(const RemapBackwardProblem& p) {
 
 constexpr Implementation<CatProblem> kCatEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, cat_cuda},
+    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::portable, cat_cuda},
 #endif
-    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, cat_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, cat_ref},
+    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::portable, cat_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, cat_ref},
 };
 
 constexpr Implementation<RemapProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, remap_fwd_cuda},
+    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::portable, remap_fwd_cuda},
 #endif
-    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, remap_fwd_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, remap_fwd_ref},
+    {"cpu", DeviceType::cpu, nullptr, nullptr, Determinism::portable, remap_fwd_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, remap_fwd_ref},
 };
 
 constexpr Implementation<RemapBackwardProblem> kBackwardEntries[] = {

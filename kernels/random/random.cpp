@@ -28,18 +28,19 @@ const char* cuda_accepts(const P& p) {
 
 constexpr Implementation<DropoutProblem> kDropoutEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts<DropoutProblem>, nullptr, Determinism::bitwise, dropout_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts<DropoutProblem>, nullptr, Determinism::portable, dropout_cuda},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts<DropoutProblem>, nullptr, Determinism::bitwise, dropout_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, dropout_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts<DropoutProblem>, nullptr, Determinism::portable, dropout_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, dropout_ref},
 };
 
 constexpr Implementation<BernoulliProblem> kBernoulliEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts<BernoulliProblem>, nullptr, Determinism::bitwise, bernoulli_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts<BernoulliProblem>, nullptr, Determinism::portable,
+     bernoulli_cuda},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts<BernoulliProblem>, nullptr, Determinism::bitwise, bernoulli_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, bernoulli_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts<BernoulliProblem>, nullptr, Determinism::portable, bernoulli_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, bernoulli_ref},
 };
 
 /// A range of the stream.

@@ -14,10 +14,12 @@ std::uint32_t bits_at(std::uint64_t seed, std::uint64_t offset, std::int64_t i) 
 void dropout_ref(const DropoutProblem& p, const Exec&) {
   const RefIn x(p.x, p.dtype);
   const RefOut y(p.y, p.dtype);
-  // The product of two floats is exact in double, so rounding it gives what float arithmetic gives.
+  // The product of two floats is exact in double: rounded to float it is what float arithmetic gives.
   const double scale = p.dtype == DType::f64 ? p.scale : static_cast<double>(static_cast<float>(p.scale));
-  for (std::int64_t i = 0; i < p.n; ++i)
-    y.set(i, x[i] * (bits_at(p.seed, p.offset, i) <= p.greatest_kept ? scale : 0.0));
+  for (std::int64_t i = 0; i < p.n; ++i) {
+    const double product = x[i] * (bits_at(p.seed, p.offset, i) <= p.greatest_kept ? scale : 0.0);
+    y.set(i, p.dtype == DType::f64 ? product : static_cast<double>(static_cast<float>(product)));
+  }
 }
 
 void bernoulli_ref(const BernoulliProblem& p, const Exec&) {

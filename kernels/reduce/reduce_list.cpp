@@ -126,10 +126,10 @@ constexpr Implementation<ReduceProblem> kStatisticsEntries[] = {
 
 constexpr Implementation<ReduceProblem> kCountEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts, reduce_statistics_cuda_workspace, Determinism::bitwise,
+    {"cuda", DeviceType::cuda, cuda_accepts, reduce_statistics_cuda_workspace, Determinism::portable,
      reduce_statistics_cuda},
 #endif
-    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::bitwise, reduce_ref},
+    {"ref", DeviceType::cpu, ref_accepts, nullptr, Determinism::portable, reduce_ref},
 };
 
 constexpr Implementation<ReduceBackwardProblem> kReduceBackwardEntries[] = {

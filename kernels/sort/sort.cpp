@@ -82,21 +82,21 @@ constexpr Implementation<SortProblem> kSortEntries[] = {
     {"cub", DeviceType::cuda, cub_accepts, sort_cub_workspace, Determinism::bitwise, sort_cub},
 #endif
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, cuda_accepts, sort_cuda_workspace, Determinism::bitwise, sort_cuda},
+    {"cuda", DeviceType::cuda, cuda_accepts, sort_cuda_workspace, Determinism::portable, sort_cuda},
 #endif
 #if GPUNN_HAS_CUDA && !GPUNN_EMULATED
     {"cub_segmented", DeviceType::cuda, cub_segmented_accepts, sort_segments_cub_workspace,
      Determinism::bitwise, sort_segments_cub},
 #endif
-    {"cpu", DeviceType::cpu, cpu_accepts, nullptr, Determinism::bitwise, sort_cpu},
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, sort_ref},
+    {"cpu", DeviceType::cpu, cpu_accepts, nullptr, Determinism::portable, sort_cpu},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, sort_ref},
 };
 
 constexpr Implementation<PickProblem> kPickEntries[] = {
 #if GPUNN_HAS_CUDA
-    {"cuda", DeviceType::cuda, pick_cuda_accepts, nullptr, Determinism::bitwise, pick_cuda},
+    {"cuda", DeviceType::cuda, pick_cuda_accepts, nullptr, Determinism::portable, pick_cuda},
 #endif
-    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, pick_ref},
+    {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, pick_ref},
 };
 
 void describe(const SortProblem& p, TuningKey& key) {

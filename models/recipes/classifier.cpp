@@ -92,6 +92,7 @@ RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) 
     save_checkpoint(folder.file(kCheckpoint), run_name, run.model, optimizer, record.position, schedule);
     context.say(epoch_line(record, s.epochs));
   };
+  context.hash_steps(options, run.model, optimizer);
   const TrainResult trained = train(
       supervised_step(run.model, loss, optimizer), train_loader,
       [&] { return evaluate(run.model, loss, test_loader); }, options);

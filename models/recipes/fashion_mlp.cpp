@@ -56,6 +56,7 @@ const Recipe kFashionMlp{"fashion-mlp",
                          "mean over seeds 0-4: test accuracy >= 85.6 %, test loss <= 0.405",
                          settings,
                          run_mlp,
+                         true,
                          true};
 
 const Recipe kFashionLogistic{"fashion-logistic",
@@ -65,6 +66,7 @@ const Recipe kFashionLogistic{"fashion-logistic",
                               "mean over seeds 0-4: test loss <= 0.487, test accuracy >= 83.0 %",
                               settings,
                               run_logistic,
+                              true,
                               true};
 
 }  // namespace gpunn

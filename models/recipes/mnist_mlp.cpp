@@ -43,6 +43,7 @@ const Recipe kMnistMlp{"mnist-mlp",
                        "mean over seeds 0-4: test accuracy >= 97.4 %, train loss <= 0.060",
                        [] { return std::unique_ptr<RunSettings>(std::make_unique<MnistSettings>()); },
                        run,
+                       true,
                        true};
 
 }  // namespace gpunn

@@ -6,6 +6,7 @@
 #include "gpunn/core/tuning.h"
 #include "gpunn/io/json_writer.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
+#include "gpunn/training/step_hashes.h"
 
 namespace gpunn {
 
@@ -54,6 +55,16 @@ RunFolder& RecipeContext::folder() {
   return *folder_;
 }
 
+void RecipeContext::hash_steps(TrainerOptions& options, Module& model, const Optimizer& optimizer) {
+  if (hooks_.hash_every == 0) return;
+  const StepHashRun run{recipe_, settings_.seed, device_, hooks_.hash_every};
+  auto writer = std::make_shared<StepHashWriter>(folder().hashes_path(), run, model, optimizer,
+                                                 options.start.steps, hooks_.resume);
+  options.on_step = [writer](const TrainPosition& at, const Batch& batch, const Tensor& loss) {
+    writer->record(at, batch, loss);
+  };
+}
+
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
   static constexpr const Recipe* kAll[] = {
@@ -79,6 +90,8 @@ const Recipe& find_recipe(std::string_view name) {
 RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device, RecipeHooks hooks) {
   GPUNN_CHECK(!hooks.resume || recipe.resumes, "recipe ", recipe.name, " cannot be resumed");
   GPUNN_CHECK(!hooks.resume || !settings.run_dir.empty(), "expected the run folder to resume");
+  GPUNN_CHECK(hooks.hash_every == 0 || recipe.hashes, "recipe ", recipe.name,
+              " writes no hashes of its steps");
   Runtime& runtime = Runtime::current();
   if (settings.threads > 0) runtime.set_threads(static_cast<int>(settings.threads));
   runtime.generator().set_seed(settings.seed);

@@ -21,6 +21,8 @@
 namespace gpunn {
 
 class JsonWriter;
+class Optimizer;
+struct TrainerOptions;
 
 /// Settings of every recipe.
 struct GPUNN_API RunSettings : Settings {
@@ -64,6 +66,7 @@ struct RecipeHooks {
   std::function<bool()> stop{};  // asked after every step
   bool verbose = false;          // say more
   bool resume = false;           // go on from the run folder's checkpoint
+  std::int64_t hash_every = 0;   // steps between the lines of hashes.jsonl; 0: no such file
 };
 
 /// What a recipe's function works with.
@@ -84,6 +87,9 @@ class GPUNN_API RecipeContext {
   /// The run folder, made and configured on the first call: after the data was read, before training.
   RunFolder& folder();
   bool has_folder() const noexcept { return static_cast<bool>(folder_); }
+  /// Has the run's steps write hashes of all they read and make, if that was asked for. `model` and
+  /// `optimizer` must outlive the training.
+  void hash_steps(TrainerOptions& options, Module& model, const Optimizer& optimizer);
 
  private:
   std::string recipe_;
@@ -118,6 +124,7 @@ struct Recipe {
   std::unique_ptr<RunSettings> (*settings)();   // with the recipe's defaults
   RecipeResult (*run)(RecipeContext& context);  // fills what it measures; run_recipe() adds the rest
   bool resumes = false;                         // writes checkpoints and takes RecipeHooks::resume
+  bool hashes = false;                          // takes RecipeHooks::hash_every
 };
 
 GPUNN_API std::span<const Recipe* const> recipes() noexcept;
@@ -127,8 +134,8 @@ GPUNN_API const Recipe& find_recipe(std::string_view name);
 /// Runs a recipe on `device`: seeds, sets the number of threads, trains, writes the run folder. `settings`
 /// are of the recipe's own type. With `hooks.resume` the result equals, bit for bit, that of a run that was
 /// never stopped. Throws DataError for missing or damaged data, weights or checkpoint, Error when the run
-/// folder cannot be written (before training), InvalidArgument for resuming a recipe that does not, and what
-/// training throws.
+/// folder cannot be written (before training), InvalidArgument for resuming a recipe that does not or hashes
+/// of one that writes none, and what training throws.
 GPUNN_API RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device device,
                                   RecipeHooks hooks = {});
 

@@ -22,6 +22,8 @@ enum class Sabotage : std::uint8_t {
   workspace,     // one byte is written after the workspace
   input,         // an input is overwritten
   unrepeatable,  // the second run differs in the last bit
+  last_bit,      // the last bit is another one, always: repeatable, but not portable
+  stream,        // CUDA: coarse on other streams than the default one
   throws,        // an exception
   refuses,       // accepts nothing
   barrier,       // CUDA: the barrier between writing and reading shared memory is missing

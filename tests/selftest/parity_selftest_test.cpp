@@ -9,6 +9,7 @@
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/core/error.h"
+#include "gpunn/core/runtime.h"
 #include "gpunn/kernels/common/ref_access.h"
 #include "tests/selftest/mirror_impl.h"
 #include "tests/support/parity.h"
@@ -48,7 +49,7 @@ void mirror_cpu(const MirrorProblem& p, const Exec& exec) {
   if (kSabotage == Sabotage::workspace) static_cast<char*>(exec.workspace)[exec.workspace_bytes] = 1;
   if (kSabotage == Sabotage::input) x.set(5, 1);
   // In bounds, but another result with more threads: what the harness varies on the CPU.
-  if (kSabotage == Sabotage::unrepeatable && exec.pool->threads() == 3)
+  if (kSabotage == Sabotage::last_bit || (kSabotage == Sabotage::unrepeatable && exec.pool->threads() == 3))
     change(0, [](double v) { return static_cast<double>(std::nextafter(static_cast<float>(v), 1e9f)); });
 }
 
@@ -57,17 +58,27 @@ namespace {
 using parity::FailureKind;
 using ::testing::HasSubstr;
 
+// Doubling is exact, so the honest one is portable.
+template <Sabotage kSabotage>
+constexpr Determinism kLevel =
+    kSabotage == Sabotage::none || kSabotage == Sabotage::last_bit ? Determinism::portable
+                                                                   : Determinism::bitwise;
+
 template <Sabotage kSabotage>
 const Implementation<MirrorProblem> kEntries[] = {
 #if GPUNN_HAS_CUDA
     {"broken", DeviceType::cuda,
      [](const MirrorProblem&) -> const char* { return kSabotage == Sabotage::refuses ? "refuses" : nullptr; },
-     nullptr, Determinism::bitwise,
-     [](const MirrorProblem& p, const Exec& exec) { mirror_cuda(p, exec, kSabotage); }},
+     nullptr, kLevel<kSabotage>,
+     [](const MirrorProblem& p, const Exec& exec) {
+       const bool elsewhere = exec.stream != exec.device->compute_stream();
+       if (kSabotage != Sabotage::stream) return mirror_cuda(p, exec, kSabotage);
+       mirror_cuda(p, exec, elsewhere ? Sabotage::coarse : Sabotage::none);
+     }},
 #endif
     {"broken", DeviceType::cpu,
      [](const MirrorProblem&) -> const char* { return kSabotage == Sabotage::refuses ? "refuses" : nullptr; },
-     [](const MirrorProblem&) -> std::size_t { return 100; }, Determinism::bitwise, mirror_cpu<kSabotage>},
+     [](const MirrorProblem&) -> std::size_t { return 100; }, kLevel<kSabotage>, mirror_cpu<kSabotage>},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, mirror_ref},
 };
 
@@ -179,6 +190,35 @@ TEST(ParitySelftest, ResultDependsOnTheNumberOfThreads) {
   options.dtypes = {DType::f32};
   expect_rejected(judge<Sabotage::unrepeatable>(Device::cpu(), options), FailureKind::not_repeatable, "y");
 }
+
+TEST(ParitySelftest, WronglyCalledPortable) {
+  parity::CaseOptions options;
+  options.dtypes = {DType::f32};
+  const parity::Report report = judge<Sabotage::last_bit>(Device::cpu(), options);
+  expect_rejected(report, FailureKind::not_portable, "y");
+  EXPECT_THAT(report.failures.at(0).message, HasSubstr("declared portable"));
+  EXPECT_EQ(report.rows.at(0).determinism, Determinism::portable);
+}
+
+TEST(ParitySelftest, AnyNanIsPortable) {
+  parity::CaseOptions options;
+  options.fills = {{"x", [](std::int64_t i, PhiloxStream&) {
+                      const double nan = std::numeric_limits<double>::quiet_NaN();
+                      return i % 7 == 0 ? (i % 2 == 0 ? nan : -nan) : static_cast<double>(i);
+                    }}};
+  for (const Device& device : devices()) EXPECT_TRUE(judge<Sabotage::none>(device, options).ok());
+}
+
+#if GPUNN_HAS_CUDA
+TEST(ParitySelftest, ResultDependsOnTheStream) {
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no CUDA device";
+  parity::CaseOptions options;
+  options.dtypes = {DType::f32};
+  const parity::Report report = judge<Sabotage::stream>(Device::cuda(0), options);
+  expect_rejected(report, FailureKind::not_repeatable, "y");
+  EXPECT_THAT(report.failures.at(0).message, HasSubstr("on streams of their own"));
+}
+#endif
 
 TEST(ParitySelftest, ExceptionIsAFailureNotAnEnd) {
   const parity::Report report = judge<Sabotage::throws>(Device::cpu());

@@ -1,13 +1,18 @@
 #include "tests/support/parity.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <deque>
 #include <exception>
 #include <map>
 #include <optional>
 #include <tuple>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/stream.h"
 #include "tests/support/guarded_buffers.h"
 #include "tests/support/parity_truth.h"
 #include "tests/support/thread_orders.h"
@@ -17,9 +22,14 @@ namespace gpunn::parity {
 BoundProblem::~BoundProblem() = default;
 
 const char* name_of(FailureKind kind) noexcept {
-  constexpr const char* names[] = {"value",          "zeros", "guard",    "input_changed",
-                                   "not_repeatable", "error", "never_run"};
+  constexpr const char* names[] = {"value",          "zeros",        "guard", "input_changed",
+                                   "not_repeatable", "not_portable", "error", "never_run"};
   return names[static_cast<int>(kind)];
+}
+
+const char* name_of(Determinism level) noexcept {
+  constexpr const char* names[] = {"portable", "bitwise", "varies"};
+  return names[static_cast<int>(level)];
 }
 
 namespace {
@@ -42,8 +52,10 @@ class Trial {
       const std::optional<Contents> first = once(nullptr);
       if (!first) return;
       judge_values(*first);
+      if (!failed_ && level() == Determinism::portable) judge_bits(*first);
       if (failed_) return;
       repeat(*first);
+      if (!failed_ && !options_.device.is_cpu()) on_four_streams(*first);
     } catch (const std::exception& e) {
       fail(FailureKind::error, {}, concat("threw: ", e.what()));
       recover_emulation();
@@ -62,18 +74,7 @@ class Trial {
       skipped_ = true;
       return std::nullopt;
     }
-    const std::size_t workspace_bytes = p_.problem->workspace(entry_);
-    void* const workspace = buffers.add_workspace(workspace_bytes);
-    {
-      gpunn::detail::OpIssue issue(context, buffers.storages(), buffers.storages(), 0,
-                                   case_.entries[entry_].name.c_str());
-      Exec exec = issue.exec();
-      exec.workspace = workspace;
-      exec.workspace_bytes = workspace_bytes;
-      if (pool) exec.pool = pool;
-      p_.problem->run(entry_, exec);
-      issue.commit();
-    }
+    issue(buffers, pool);
     options_.device.synchronize();
     std::ptrdiff_t broken = -1;
     Contents contents = buffers.read_back(broken);
@@ -84,6 +85,19 @@ class Trial {
     }
     check_inputs(contents);
     return contents;
+  }
+
+  void issue(GuardedBuffers& buffers, CpuPool* pool) {
+    const std::size_t workspace_bytes = p_.problem->workspace(entry_);
+    void* const workspace = buffers.add_workspace(workspace_bytes);
+    gpunn::detail::OpIssue issue(options_.device.context(), buffers.storages(), buffers.storages(), 0,
+                                 case_.entries[entry_].name.c_str());
+    Exec exec = issue.exec();
+    exec.workspace = workspace;
+    exec.workspace_bytes = workspace_bytes;
+    if (pool) exec.pool = pool;
+    p_.problem->run(entry_, exec);
+    issue.commit();
   }
 
   void check_inputs(const Contents& after) {
@@ -112,21 +126,67 @@ class Trial {
     }
   }
 
-  /// Runs again: same bits for what declares itself bitwise, within bounds for the rest.
+  Determinism level() const { return case_.entries[entry_].determinism; }
+
+  /// The bits of the reference, which any device must give. Which NaN a device makes is not promised.
+  void judge_bits(const Contents& after) {
+    for (std::size_t i = 0; i < after.size() && !failed_; ++i) {
+      const Operand& operand = p_.operands[i];
+      if (!is_output(operand) || after[i] == p_.reference[i]) continue;
+      const std::size_t width = size_of(operand.dtype);
+      for (std::int64_t e = 0; e < operand.elements && !failed_; ++e) {
+        const std::size_t at = static_cast<std::size_t>(e) * width;
+        if (std::memcmp(&after[i][at], &p_.reference[i][at], width) == 0) continue;
+        const double got = load_element(after[i].data(), operand.dtype, e);
+        const double expected = load_element(p_.reference[i].data(), operand.dtype, e);
+        if (std::isnan(got) && std::isnan(expected)) continue;
+        fail(FailureKind::not_portable, operand.name,
+             concat("[", e, "] is ", got, ", where the reference makes ", expected,
+                    ": other bits, but it is declared portable"));
+      }
+    }
+  }
+
+  /// Runs again: same bits for what declares itself bitwise or portable, within bounds for the rest.
   void repeat(const Contents& first) {
     const auto again = [&](CpuPool* pool, const std::string& how) {
       const std::optional<Contents> second = once(pool);
       if (!second || failed_) return;
-      if (case_.entries[entry_].determinism != Determinism::bitwise) return judge_values(*second);
-      for (std::size_t i = 0; i < first.size() && !failed_; ++i)
-        if (first[i] != (*second)[i])
-          fail(FailureKind::not_repeatable, p_.operands[i].name, "has other bits when run again " + how);
+      if (level() == Determinism::varies) return judge_values(*second);
+      same_bits(first, *second, how);
     };
     CpuPool three_threads(3);
     again(options_.device.is_cpu() ? &three_threads : nullptr, "(on the CPU: with three threads)");
     if (!case_.options.small) return;
     ThreadOrders orders(options_.device, options_.seed, options_.orders);
     while (!failed_ && orders.next()) again(nullptr, "under thread order " + orders.description());
+  }
+
+  /// Four copies of the problem beside each other: what they share (workspace of another stream, a static
+  /// buffer) shows. On an emulated GPU only where it is cheap.
+  void on_four_streams(const Contents& first) {
+    DeviceContext& context = options_.device.context();
+    if (!case_.options.small && context.api().info().emulated) return;
+    std::vector<Stream> streams;
+    std::deque<GuardedBuffers> buffers;
+    for (int i = 0; i < 4; ++i) {
+      streams.emplace_back(options_.device);
+      const StreamScope scope(streams.back());
+      buffers.emplace_back(context, p_.operands, p_.initial, p_.shared, case_.options.shift,
+                           options_.poison_guards);
+      if (!p_.problem->accepts(entry_)) issue(buffers.back(), nullptr);
+    }
+    options_.device.synchronize();
+    for (GuardedBuffers& one : buffers) {
+      std::ptrdiff_t broken = -1;
+      same_bits(first, one.read_back(broken), "beside three others on streams of their own");
+    }
+  }
+
+  void same_bits(const Contents& first, const Contents& second, const std::string& how) {
+    for (std::size_t i = 0; i < first.size() && !failed_; ++i)
+      if (first[i] != second[i])
+        fail(FailureKind::not_repeatable, p_.operands[i].name, "has other bits when run again " + how);
   }
 
   void fail_value(const Operand& operand, const Comparison& c) {
@@ -184,6 +244,7 @@ class Rows {
       report_.rows.push_back({});
       Row& row = report_.rows.back();
       row.op = c.op, row.direction = c.direction, row.implementation = e.name, row.dtype = dtype;
+      row.determinism = e.determinism;
     }
     return report_.rows[it->second];
   }

@@ -10,8 +10,10 @@
 //   guards    256 bytes before and after every operand and the workspace are untouched
 //   inputs    are untouched
 //   zeros     an output is at most 30 % exact zeros, unless the case says so
-//   repeats   a second run gives the same bits (Determinism::bitwise): on the CPU with another number of
-//             threads, on an emulated GPU under other thread orders
+//   repeats   a second run gives the same bits (Determinism::bitwise and portable): on the CPU with another
+//             number of threads, on a GPU on four streams at once, on an emulated one under other thread
+//             orders
+//   portable  what is declared so gives the bits of the reference in the dtype, any NaN for NaN
 // An implementation that accepted no case at all is a failure too.
 #include <cstddef>
 #include <cstdint>
@@ -139,6 +141,7 @@ struct Options {
 struct Row {
   std::string op, implementation, direction;
   DType dtype = DType::f32;
+  Determinism determinism = Determinism::varies;
   int cases = 0, skipped = 0, failed = 0;
   double worst_error = 0, bound = 0;
 };
@@ -149,10 +152,13 @@ enum class FailureKind : std::uint8_t {
   guard,
   input_changed,
   not_repeatable,
+  not_portable,
   error,
   never_run
 };
 const char* name_of(FailureKind kind) noexcept;
+/// "portable", "bitwise" or "varies".
+const char* name_of(Determinism level) noexcept;
 
 struct Failure {
   FailureKind kind = FailureKind::value;

@@ -51,8 +51,9 @@ Contents draw(const std::vector<Operand>& operands, const CaseOptions& options, 
   return contents;
 }
 
-/// Runs the reference in `dtype` on `values` (of `from`'s operands) and returns the outputs as double.
-Values solve(const Case& c, DType dtype, const Prepared& from, bool absolute) {
+/// Runs the reference in `dtype` on `values` (of `from`'s operands) and returns the outputs as double, and as
+/// they are in `bytes`.
+Values solve(const Case& c, DType dtype, const Prepared& from, bool absolute, Contents* bytes = nullptr) {
   const auto problem = c.bind(dtype);
   auto operands = problem->operands();
   Contents contents;
@@ -74,6 +75,8 @@ Values solve(const Case& c, DType dtype, const Prepared& from, bool absolute) {
   for (std::size_t i = 0; i < operands.size(); ++i)
     for (std::int64_t e = 0; is_output(operands[i]) && e < operands[i].elements; ++e)
       values[i].push_back(load_element(contents[from.shared[i]].data(), operands[i].dtype, e));
+  for (std::size_t i = 0; bytes && i < operands.size(); ++i)
+    bytes->push_back(is_output(operands[i]) ? contents[from.shared[i]] : std::vector<std::byte>());
   return values;
 }
 
@@ -103,7 +106,7 @@ Prepared prepare(const Case& c, DType dtype, std::uint64_t seed) {
   bind_host(p.operands, p.initial, p.shared);
   p.problem->prepare();
   p.truth = solve(c, DType::f64, p, false);
-  p.rounded = solve(c, dtype, p, false);
+  p.rounded = solve(c, dtype, p, false, &p.reference);
   p.scale = scales(c, p);
   return p;
 }

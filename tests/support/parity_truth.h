@@ -18,6 +18,7 @@ struct Prepared {
   Contents initial;                 // inputs drawn and rounded, outputs poisoned
   Values truth;                     // the reference in f64 on the widened inputs
   Values rounded;                   // the reference in the dtype
+  Contents reference;               // the same as bytes; empty for inputs
   Values scale;                     // what the f32 bound of each element is relative to
 };
 

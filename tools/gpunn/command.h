@@ -42,6 +42,8 @@ int run_train(Words arguments);
 int run_recipes(Words arguments);
 int run_data(Words arguments);
 int run_info(Words arguments);
+int run_doctor(Words arguments);
+int run_verify(Words arguments);
 int run_parity(Words arguments);
 int run_bench(Words arguments);
 int run_autotune(Words arguments);

@@ -22,6 +22,8 @@ constexpr Command kCommands[] = {
     {"recipes", "list the recipes with the figure each must reach", run_recipes},
     {"data", "say which data sets were found where", run_data},
     {"info", "version, build, devices and libraries", run_info},
+    {"doctor", "what is here, what is missing, what to do about it", run_doctor},
+    {"verify", "find the first step and tensor in which two runs differ", run_verify},
     {"parity", "compare every op on a device with its reference", run_parity},
     {"bench", "time every implementation of an op beside this machine's ceilings", run_bench},
     {"autotune", "store which implementations are fastest for a recipe here", run_autotune},

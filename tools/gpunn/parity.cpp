@@ -111,6 +111,7 @@ std::string to_json(const parity::Report& report, const Device& device, const Li
         .field("op", r.op)
         .field("implementation", r.implementation)
         .field("dtype", name_of(r.dtype));
+    json.field("determinism", parity::name_of(r.determinism));
     json.field("direction", r.direction).field("cases", r.cases).field("failed", r.failed);
     json.field("worst_error", r.worst_error).field("bound", r.bound).end_object();
   }
@@ -121,9 +122,10 @@ std::string to_json(const parity::Report& report, const Device& device, const Li
 
 std::string row_text(const parity::Row& r) {
   char text[200];
-  std::snprintf(text, sizeof text, "%-4s %-16s %-9s %-9s %-5s %4d cases  %3d skipped  worst %.2e of %.2e",
+  std::snprintf(text, sizeof text,
+                "%-4s %-16s %-9s %-9s %-5s %-8s %4d cases  %3d skipped  worst %.2e of %.2e",
                 r.failed ? "FAIL" : "ok", r.op.c_str(), r.direction.c_str(), r.implementation.c_str(),
-                name_of(r.dtype), r.cases, r.skipped, r.worst_error, r.bound);
+                name_of(r.dtype), parity::name_of(r.determinism), r.cases, r.skipped, r.worst_error, r.bound);
   return text;
 }
 
@@ -136,12 +138,12 @@ void write_html(const std::string& path, const parity::Report& report, const Dev
   page.section("Implementations");
   std::vector<std::vector<std::string>> rows;
   for (const parity::Row& r : report.rows)
-    rows.push_back({r.op, r.direction, r.implementation, name_of(r.dtype), std::to_string(r.cases),
-                    std::to_string(r.skipped), std::to_string(r.failed), json_number(r.worst_error),
-                    json_number(r.bound)});
-  page.table(
-      {"op", "direction", "implementation", "dtype", "cases", "skipped", "failed", "worst error", "bound"},
-      rows);
+    rows.push_back({r.op, r.direction, r.implementation, name_of(r.dtype), parity::name_of(r.determinism),
+                    std::to_string(r.cases), std::to_string(r.skipped), std::to_string(r.failed),
+                    json_number(r.worst_error), json_number(r.bound)});
+  page.table({"op", "direction", "implementation", "dtype", "determinism", "cases", "skipped", "failed",
+              "worst error", "bound"},
+             rows);
   if (!report.failures.empty()) {
     page.section("Failures");
     for (const parity::Failure& failure : report.failures) page.text(failure.message);

@@ -82,22 +82,23 @@ void check_same_tuning(const std::string& path) {
 }
 
 // What `gpunn train` is asked for beside the recipe's settings.
-struct TrainWishes {
+struct TrainFlags {
   bool resume = false;
-  std::string autotune, profile;
+  std::string autotune{};       // file
+  std::string profile{};        // steps
+  std::int64_t hash_every = 0;  // steps
 };
 
-int train(const Recipe& recipe, RunSettings& settings, const TrainWishes& wishes, const Common& common) {
-  const auto& [resume, autotune, profile] = wishes;
+int train(const Recipe& recipe, RunSettings& settings, const TrainFlags& flags, const Common& common) {
   const Device device = open_device(settings.device);
   std::optional<ProfiledRun> profiled;
-  if (!profile.empty()) profiled.emplace(profiled_steps(profile), device);
-  if (!autotune.empty()) {
+  if (!flags.profile.empty()) profiled.emplace(profiled_steps(flags.profile), device);
+  if (!flags.autotune.empty()) {
     const bool given = settings.threads > 0;
-    use_tuning(autotune, device,
+    use_tuning(flags.autotune, device,
                given ? static_cast<int>(settings.threads) : Runtime::current().pool().threads());
   }
-  if (resume) check_same_tuning(settings.run_dir + "/config.json");
+  if (flags.resume) check_same_tuning(settings.run_dir + "/config.json");
   ProgressOptions options = ProgressOptions::detect(stderr);
   options.quiet = common.quiet;
   options.color = common.colored();
@@ -112,7 +113,8 @@ int train(const Recipe& recipe, RunSettings& settings, const TrainWishes& wishes
   RecipeHooks hooks;
   hooks.progress = &progress;
   hooks.verbose = common.verbose;
-  hooks.resume = resume;
+  hooks.resume = flags.resume;
+  hooks.hash_every = flags.hash_every;
   hooks.stop = [&] {
     if (profiled) profiled->after_step();
     return interrupt_signal() != 0;
@@ -144,9 +146,8 @@ int run_train(Words words) {
   const std::string name = recipe ? recipe->name : "NAME";
   const std::unique_ptr<RunSettings> settings = recipe ? recipe->settings() : std::make_unique<RunSettings>();
   Common common;
-  TrainWishes wishes;
-  auto& [resume, autotune, profile] = wishes;
-  std::string wanted, config;
+  std::string wanted, config, hash_steps;
+  TrainFlags flags;
   bool print_config = false;
   Arguments arguments("train " + name + " [options]",
                       recipe ? std::string("Trains ") + recipe->name + ": " + recipe->summary +
@@ -159,13 +160,16 @@ int run_train(Words words) {
   arguments.option("--config", config, "FILE",
                    "settings from a JSON file, such as a run's config.json; flags override it");
   arguments.flag("--print-config", print_config, "print the settings as JSON and stop");
-  arguments.option("--autotune", autotune, "FILE",
+  arguments.option("--autotune", flags.autotune, "FILE",
                    "order of implementations from `gpunn autotune` [GPUNN_AUTOTUNE]");
-  arguments.flag_with_value("--profile", profile, std::to_string(ProfiledRun::kSteps), "STEPS",
+  arguments.flag_with_value("--profile", flags.profile, std::to_string(ProfiledRun::kSteps), "STEPS",
                             "record some steps: trace.json and schedule.html in the run folder [" +
                                 std::to_string(ProfiledRun::kSteps) + "]");
   if (recipe && recipe->resumes)
-    arguments.flag("--resume", resume, "go on with the run in --run-dir, with its settings");
+    arguments.flag("--resume", flags.resume, "go on with the run in --run-dir, with its settings");
+  if (recipe && recipe->hashes)
+    arguments.flag_with_value("--hash-steps", hash_steps, "1", "N",
+                              "write hashes of every (N-th) step, for `gpunn verify`");
   arguments.settings(*settings, "Settings");
   arguments.common(common);
   if (!recipe) arguments.footer(recipe_list());
@@ -187,9 +191,9 @@ int run_train(Words words) {
   if (wanted != recipe->name) throw UsageError("expected the recipe first, got '" + wanted + "'");
 
   arguments.apply_settings();  // for --run-dir, and to refuse bad values before any file is read
-  if (resume && settings->run_dir.empty())
+  if (flags.resume && settings->run_dir.empty())
     throw UsageError("--resume needs --run-dir, the folder of the run to go on with");
-  if (resume) read_config(*settings, settings->run_dir + "/config.json");
+  if (flags.resume) read_config(*settings, settings->run_dir + "/config.json");
   if (!config.empty()) read_config(*settings, config);
   arguments.apply_settings();
   if (print_config) {
@@ -198,8 +202,15 @@ int run_train(Words words) {
     print_line(json.take());
     return kOk;
   }
-  if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); autotune.empty() && variable) autotune = variable;
-  return train(*recipe, *settings, wishes, common);
+  if (!hash_steps.empty()) {
+    const double every = parse_number("--hash-steps", hash_steps, 1, 1e9);
+    if (every != std::floor(every))
+      throw UsageError("--hash-steps: expected a whole number, got '" + hash_steps + "'");
+    flags.hash_every = static_cast<std::int64_t>(every);
+  }
+  if (const char* variable = std::getenv("GPUNN_AUTOTUNE"); flags.autotune.empty() && variable)
+    flags.autotune = variable;
+  return train(*recipe, *settings, flags, common);
 }
 
 }  // namespace gpunn::tool

@@ -103,15 +103,13 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
 }
 
 OpIssue::~OpIssue() {
-  // An exception on the way: a part of what is written may have changed.
+  // After an exception, too: a part of what is written may have changed.
   for (Storage* s : writes_) s->bump_version();
   return_workspace(exec_);
 }
 
 void OpIssue::commit() noexcept {
   if (issue_) issue_->commit();
-  for (Storage* s : writes_) s->bump_version();
-  writes_ = {};
 }
 
 }  // namespace gpunn::detail

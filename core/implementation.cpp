@@ -118,21 +118,18 @@ OpIssue::OpIssue(DeviceContext& context, std::span<Storage* const> reads, std::s
 OpIssue::~OpIssue() {
   if (profiling()) [[unlikely]]
     profile_drop(this);  // of an issue that was not committed
-  // An exception on the way: a part of what is written may have changed.
+  // After an exception, too: a part of what is written may have changed.
   for (Storage* s : writes_) s->bump_version();
   return_workspace(exec_);
 }
 
 void OpIssue::commit() noexcept {
-  const auto end = [&] {
+  if (!profiling()) [[likely]] {
     if (issue_) issue_->commit();
-    for (Storage* s : writes_) s->bump_version();
-    writes_ = {};
-  };
-  if (!profiling()) [[likely]]
-    return end();
+    return;
+  }
   profile_worked(this, skipped());
-  end();
+  if (issue_) issue_->commit();
   profile_close(this);
 }
 

@@ -24,7 +24,7 @@ class Scheduler;
 struct RuntimeOptions {
   int threads = 0;                // CPU pool size; 0: GPUNN_NUM_THREADS, else the cores this process may use
   bool deterministic = true;      // GPUNN_DETERMINISTIC=0 turns it off
-  bool synchronous = false;       // GPUNN_SYNC=1: wait after every launch
+  bool synchronous = false;       // GPUNN_SYNC=1: wait after every launch, copy and callback
   bool shadow = false;            // GPUNN_SHADOW=1: run every op on the reference too and compare
   std::string forced = {};        // GPUNN_IMPL: "softmax=ref,matmul=cpu"
   bool memory_debug = false;      // GPUNN_MEMORY_DEBUG=1: red zones, poison, use across streams checked

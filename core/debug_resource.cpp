@@ -103,7 +103,7 @@ class DebugResource final : public MemoryResource {
   mutable std::mutex mutex_;
   std::unordered_map<void*, BlockInfo> live_;
   std::deque<Returned> quarantine_;
-  std::size_t quarantine_bytes_ = 0;
+  std::size_t quarantine_bytes_ = 0, filled_ = 0;  // filled: so many at the front are
   std::list<Returned> watched_;  // given to the resource below before their streams were done
   std::vector<RawEvent> idle_events_;
   std::vector<char*> idle_zones_;
@@ -270,8 +270,8 @@ void DebugResource::check_copied_zones(Returned& returned) {
 }
 
 void DebugResource::advance() {
-  for (Returned& r : quarantine_) {
-    if (r.filled) continue;
+  for (; filled_ < quarantine_.size(); ++filled_) {
+    Returned& r = quarantine_[filled_];
     if (!settled(r)) break;
     // No work uses the block any more.
     if (r.zones) {
@@ -302,6 +302,7 @@ void DebugResource::evict() noexcept {
   quarantine_.pop_front();
   const BlockInfo block = returned.block;
   quarantine_bytes_ -= block.total();
+  if (filled_ > 0) --filled_;
   try {
     if (returned.filled) {
       check_freed(block);

@@ -22,7 +22,7 @@ namespace {
 using testing::FakeDevice;
 using testing::FakeMode;
 
-#if GPUNN_TSAN
+#if GPUNN_TSAN || GPUNN_ASAN
 constexpr int kOperations = 100'000;
 #else
 constexpr int kOperations = 1'000'000;
@@ -113,8 +113,8 @@ void churn(MemoryResource& resource, const std::vector<RawStream>& streams, int 
   }
 }
 
-TEST(MemoryRaceTest, CachingAllocatorAgainstAModel) {
-  FakeDevice device({.memory_bytes = std::size_t{2} << 30});
+void caching_allocator_against_a_model(bool pages) {
+  FakeDevice device({.memory_bytes = std::size_t{2} << 30, .virtual_memory = pages});
   std::vector<RawStream> streams;
   for (int s = 0; s < 4; ++s) streams.push_back(device.create_stream(0));
   auto resource = make_caching_allocator(device);
@@ -125,6 +125,9 @@ TEST(MemoryRaceTest, CachingAllocatorAgainstAModel) {
   EXPECT_EQ(resource->stats().reserved_bytes, 0u);
   EXPECT_EQ(device.live().allocations, 0u);
 }
+
+TEST(MemoryRaceTest, CachingAllocatorAgainstAModel) { caching_allocator_against_a_model(false); }
+TEST(MemoryRaceTest, CachingAllocatorWithPagesAgainstAModel) { caching_allocator_against_a_model(true); }
 
 TEST(MemoryRaceTest, HostAllocatorAgainstAModel) {
   auto api = make_cpu_device_api();
@@ -182,8 +185,10 @@ class StreamProgram {
 };
 
 TEST(MemoryRaceTest, BlocksAreNotReusedUnderTheirUsers) {
-  for (FakeMode mode : {FakeMode::threaded, FakeMode::deferred}) {
-    FakeDevice device({.mode = mode, .memory_bytes = std::size_t{8} << 20, .seed = 5});
+  for (int turn = 0; turn < 4; ++turn) {
+    const FakeMode mode = turn % 2 ? FakeMode::deferred : FakeMode::threaded;
+    FakeDevice device(
+        {.mode = mode, .memory_bytes = std::size_t{8} << 20, .seed = 5, .virtual_memory = turn >= 2});
     std::vector<RawStream> streams;
     for (int s = 0; s < 4; ++s) streams.push_back(device.create_stream(0));
     auto resource = make_caching_allocator(device);

@@ -68,10 +68,10 @@ TEST_P(ThreadCachesRace, CountersAreThoseOfASequentialModel) {
   std::vector<std::pair<void*, std::size_t>> blocks;
   std::size_t live = 0, peak = 0;
   std::uint64_t allocations = 0, deallocations = 0;
-  for (int step = 0; step < 4000; ++step) {
+  for (int step = 0; step < 2000; ++step) {
     if (random() % 500 == 0) workers[random() % workers.size()] = std::make_unique<Worker>();
     Worker& worker = *workers[random() % workers.size()];
-    if (blocks.empty() || random() % 100 < (step / 1000 % 2 ? 45u : 55u)) {
+    if (blocks.empty() || random() % 100 < (step / 500 % 2 ? 45u : 55u)) {
       const std::size_t bytes = 1 + random() % (random() % 4 ? 5'000 : 500'000);
       worker.run([&] { blocks.emplace_back(resource->allocate(bytes, stream_), bytes); });
       live += bytes;

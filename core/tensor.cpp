@@ -168,8 +168,9 @@ void transfer(DeviceContext& context, const Tensor& source, const Tensor& destin
   Scheduler::Issue issue(context.scheduler(), stream, reads, writes);
   profiled.work();
   context.api().copy(destination.data(), source.data(), source.nbytes(), kind, stream);
-  profiled.worked();
+  profiled.worked(issue.skipped());
   issue.commit();
+  destination.storage().bump_version();
 }
 
 Tensor to_device(const Tensor& contiguous_host, DeviceContext& context) {

@@ -57,7 +57,6 @@ OpenIssue& push(const void* owner, const IssueBegin& issue, ProfileKind kind, co
   open.context = &issue.context;
   open.api = &issue.context.api();
   open.stream = issue.context.is_cpu() ? nullptr : issue.stream;
-  open.fresh_writes = kind == ProfileKind::copy;
   open.reads.assign(issue.reads.begin(), issue.reads.end());
   open.writes.assign(issue.writes.begin(), issue.writes.end());
   open.waits.clear();
@@ -101,11 +100,11 @@ void note_storages(OpenIssue& open, ProfileRecorder& recorder) {
   const bool sum = r.kind == ProfileKind::op;  // a copy knows its bytes
   // What is written in place is read as well, as the same storage: first all reads, then the writes.
   for (const Storage* s : open.reads) {
-    all.push_back(recorder.storage(*s, false, false));
+    all.push_back(recorder.storage(*s, false));
     if (sum) r.bytes += s->bytes();
   }
   for (const Storage* s : open.writes) {
-    all.push_back(recorder.storage(*s, open.fresh_writes, true));
+    all.push_back(recorder.storage(*s, true));
     const bool read_too = std::find(open.reads.begin(), open.reads.end(), s) != open.reads.end();
     if (sum && !read_too) r.bytes += s->bytes();
   }

@@ -102,10 +102,10 @@ std::uint32_t ProfileRecorder::stream(const DeviceApi& api, RawStream stream) {
 
 // A storage starts at version 0 and is written before it is of use: one that is "older" than what stood at
 // its address before is another one.
-std::uint32_t ProfileRecorder::storage(const Storage& storage, bool fresh, bool written) {
+std::uint32_t ProfileRecorder::storage(const Storage& storage, bool written) {
   const std::uint32_t version = storage.version();
   Seen& seen = storages_[&storage];
-  if (seen.number == 0 || fresh || version < seen.version) seen.number = ++newest_storage_;
+  if (seen.number == 0 || version < seen.version) seen.number = ++newest_storage_;
   seen.version = version + (written ? 1 : 0);
   return seen.number;
 }

@@ -27,7 +27,6 @@ struct IssueBegin {
   const char* entry;
 };
 void profile_open(const void* owner, const IssueBegin& issue) noexcept;
-/// A copy: its destination has just been allocated.
 void profile_open_copy(const void* owner, const IssueBegin& issue, CopyKind kind, std::size_t bytes,
                        bool pinned) noexcept;
 /// The stream has been told to wait; the work follows.

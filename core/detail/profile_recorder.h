@@ -85,7 +85,7 @@ class ProfileRecorder {
   std::uint32_t thread(std::string_view name);
   std::uint32_t stream(const DeviceApi& api, RawStream stream);
   /// Number of a storage, by its address and version.
-  std::uint32_t storage(const Storage& storage, bool fresh, bool written);
+  std::uint32_t storage(const Storage& storage, bool written);
   DeviceTimes& times(DeviceApi& api);
   void name_stream(const DeviceApi& api, RawStream stream, std::string_view name);
   void forget_device(DeviceApi& api) noexcept;

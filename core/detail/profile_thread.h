@@ -26,8 +26,7 @@ struct OpenIssue : OpenEntry {
   DeviceContext* context = nullptr;
   DeviceApi* api = nullptr;
   RawStream stream = nullptr;  // null on the CPU
-  bool fresh_writes = false;
-  bool noted = false;  // its storages and waits are in the recording
+  bool noted = false;          // its storages and waits are in the recording
   std::vector<Storage*> reads, writes;
   std::vector<ProfileRecorder::PendingWait> waits;
   RawEvent start = nullptr, end = nullptr;

@@ -274,7 +274,7 @@ TEST_F(ProfilerStreamTest, WaitsMadeAndDropped) {
   using enum ProfileOrder;
   EXPECT_EQ(orders(p, ops[0]), (std::vector<ProfileOrder>{}));
   EXPECT_EQ(orders(p, ops[1]), (std::vector<ProfileOrder>{same_stream}));
-  EXPECT_EQ(orders(p, ops[2]), (std::vector<ProfileOrder>{made}));
+  ASSERT_EQ(orders(p, ops[2]), (std::vector<ProfileOrder>{made}));
   EXPECT_EQ(orders(p, ops[3]), (std::vector<ProfileOrder>{covered}));
   EXPECT_EQ(orders(p, ops[4]), (std::vector<ProfileOrder>{done}));
   EXPECT_EQ(p.waits_of(ops[2])[0].number, 2u) << "the second issue of its stream";
@@ -319,8 +319,10 @@ TEST_F(ProfilerStreamTest, FailedIssuesAreNoRecords) {
         Error);
   }
   EXPECT_EQ(device_->live().events, 1u) << "the profiler took none";
+  EXPECT_EQ(detail::profile_thread().issue_depth, 0u) << "nothing stays open";
   issue(a_, {}, {});
   const Profile p = profiler.stop();
+  EXPECT_EQ(p.lost, 0u);
   ASSERT_EQ(of_kind(p, ProfileKind::op).size(), 1u);
   EXPECT_EQ(p.records[0].number, 2u);
 }

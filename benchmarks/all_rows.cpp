@@ -20,4 +20,10 @@ void add_all_rows(Bench& bench) {
   add_sort_rows(bench);
 }
 
+std::vector<std::string> ops_with_rows(DeviceContext& context) {
+  Bench names(context, {.names_only = true});
+  add_all_rows(names);
+  return {names.known_ops().begin(), names.known_ops().end()};
+}
+
 }  // namespace gpunn::bench

@@ -131,7 +131,7 @@ Ceilings measure_ceilings(DeviceContext& context) {
 }
 
 Bench::Bench(DeviceContext& context, Options options) : context_(context), options_(std::move(options)) {
-  if (!options_.names_only) ceilings_ = measure_ceilings(context);
+  if (!options_.names_only && !options_.issues_only) ceilings_ = measure_ceilings(context);
 }
 
 bool Bench::on_gpu() const { return !context_.is_cpu() && !context_.api().info().emulated; }

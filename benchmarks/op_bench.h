@@ -10,9 +10,11 @@
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
 // of that id: G products, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <string>
@@ -22,6 +24,7 @@
 
 #include "gpunn/core/implementation.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/tuning.h"
 
 namespace gpunn::bench {
 
@@ -60,6 +63,7 @@ struct Options {
   double budget = 0;             // seconds after which no row is begun; 0: none
   bool best_only = false;        // the implementation that a call would run, no others
   bool names_only = false;       // time nothing, only learn which rows there are
+  bool issues_only = false;      // time nothing, but ask for each row's order as its op does (core/tuning.h)
 };
 
 /// One implementation on one problem, ready to run again and again.
@@ -73,10 +77,12 @@ class Bench {
   Bench(DeviceContext& context, Options options);
 
   /// Times `problem` (null pointers; sizes and dtype set) with every implementation of `list` for this
-  /// device, unless it `runs_on` others only. Integer operands are drawn from [0, integers_below).
+  /// device, unless it `runs_on` others only. Integer operands are drawn from [0, integers_below); operands
+  /// named in `absent` stay null.
   template <class P>
   void row(const ImplementationList<P>& list, const std::string& name, P problem,
-           std::int64_t integers_below = 2, RunsOn runs_on = RunsOn::everything) {
+           std::int64_t integers_below = 2, RunsOn runs_on = RunsOn::everything,
+           std::initializer_list<std::string_view> absent = {}) {
     known_ops_.insert(list.op);
     if (!wanted(list.op, name)) return;
     Listed listed{list.op, list.direction, name, problem.dtype, runs_on};
@@ -90,9 +96,14 @@ class Bench {
       skipped_.push_back(listed);
       return;
     }
-    std::vector<P> copies(static_cast<std::size_t>(rotations(operands(problem))), problem);
+    std::vector<P> copies(
+        options_.issues_only ? 1 : static_cast<std::size_t>(rotations(present(problem, absent))), problem);
     const Buffers buffers(*this);
-    for (P& copy : copies) fill(operands(copy), integers_below);
+    for (P& copy : copies) fill(present(copy, absent), integers_below);
+    if (options_.issues_only) {
+      listed_.push_back(listed);
+      return ask(list, copies.front());
+    }
     std::vector<Candidate> candidates;
     for (const auto& entry : list.entries) {
       if (entry.device != context_.type() || (entry.accepts && entry.accepts(problem))) continue;
@@ -103,11 +114,11 @@ class Bench {
                             }});
       if (options_.best_only) break;
     }
-    time(list.op, list.direction, name, problem.dtype, cost(problem), candidates);
+    time(list.op, list.direction, name, problem.dtype, cost(copies.front()), candidates);
   }
 
   const std::vector<Result>& results() const noexcept { return results_; }
-  /// With names_only, every row that was asked for.
+  /// With names_only or issues_only, every row that was asked for.
   const std::vector<Listed>& listed() const noexcept { return listed_; }
   /// Rows that were asked for, but not timed, with the reason.
   const std::vector<Listed>& skipped() const noexcept { return skipped_; }
@@ -124,6 +135,22 @@ class Bench {
     ~Buffers() { owner.release(); }
     Bench& owner;
   };
+
+  /// The operands that a row has.
+  template <class P>
+  static std::vector<Operand> present(P& problem, std::initializer_list<std::string_view> absent) {
+    std::vector<Operand> list = operands(problem);
+    std::erase_if(list, [&](const Operand& o) {
+      return std::find(absent.begin(), absent.end(), o.name) != absent.end();
+    });
+    return list;
+  }
+  /// As execute() of an op that is issued through Tuned, without running it.
+  template <class P>
+  void ask(const ImplementationList<P>& list, P& problem) {
+    if constexpr (requires(TuningKey& key) { describe(std::as_const(problem), key); })
+      const Tuned<P> asked(list, problem, context_, [](const P& p, TuningKey& key) { describe(p, key); });
+  }
 
   bool wanted(const std::string& op, const std::string& row) const;
   bool on_gpu() const;
@@ -169,6 +196,8 @@ void add_sort_rows(Bench& bench);
 
 /// All of them.
 void add_all_rows(Bench& bench);
+/// Names of the ops that have rows.
+std::vector<std::string> ops_with_rows(DeviceContext& context);
 
 /// A table for people, with the machine's ceilings above it.
 std::string to_table(const Bench& bench);

@@ -280,4 +280,9 @@ std::size_t TuningRecorder::problems() const {
   return state_->seen.size();
 }
 
+std::vector<std::string> TuningRecorder::keys() const {
+  const std::lock_guard lock(state_->mutex);
+  return {state_->seen.begin(), state_->seen.end()};
+}
+
 }  // namespace gpunn

@@ -87,8 +87,9 @@ class GPUNN_API TuningRecorder {
   /// What was measured so far. An implementation that is not 3 % faster than the list's own first does not
   /// come before it.
   TuningTable table() const;
-  /// Different problems that asked, those with one implementation included.
+  /// Different problems that asked, those with one implementation included; their keys, in order.
   std::size_t problems() const;
+  std::vector<std::string> keys() const;
 
   struct State;
 

@@ -219,8 +219,14 @@ def chain(row):
                 lambda x, bias, residual: torch.nn.functional.gelu(x + bias) + residual)
 
 
+def chain_backward(row):
+    """Gradients of the full shape, also of row vectors: ours leaves their sums to another op."""
+    inputs, function = chain(row)[:2]
+    return backward_of(lambda _: Call([t.expand(*row.shape).detach() for t in inputs], function))(row)
+
+
 ROWS = {("chain", "forward"): chain,
-        ("chain", "backward"): backward_of(chain),  # ours leaves the sums over rows to other ops
+        ("chain", "backward"): chain_backward,
         ("softmax", "forward"): activation("softmax", dim=-1),
         ("softmax", "backward"): softmax_backward,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
@@ -269,6 +275,11 @@ def prepared(row, call):
     return graph.replay
 
 
+def bytes_of(tensor):
+    """In memory: what is repeated counts once."""
+    return math.prod(n for n, s in zip(tensor.shape, tensor.stride()) if s) * tensor.element_size()
+
+
 def prepared_copies(row, build):
     """As many calls as it takes to leave the cache, or the reason why there are none. What is captured, and the
     forward pass of what is captured, must be issued on the capturing stream."""
@@ -276,7 +287,7 @@ def prepared_copies(row, build):
         first = build(row)
         if row.mode not in first.modes:
             return "the fused optimizer is one kernel already"
-        size = sum(t.numel() * t.element_size() for t in first.inputs)
+        size = sum(bytes_of(t) for t in first.inputs)
         copies = 1 if size < CACHE else min(64, ROTATED[row.device] // size + 1)
         return [prepared(row, call) for call in [first] + [build(row) for _ in range(copies - 1)]]
 

@@ -1,7 +1,9 @@
 // Recording, argument checks and gradients of chains.
 #include "gpunn/kernels/chain/chain.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "gpunn/core/op.h"
@@ -112,7 +114,9 @@ Cost cost(const ChainProblem& p) {
 }
 Cost cost(const ChainBackwardProblem& p) {
   const auto n = static_cast<double>(numel_of(p.geometry));
-  const double written = 1.0 + p.program.operands;
+  const double written =
+      (p.dx != nullptr) + static_cast<double>(std::count_if(std::begin(p.d_operand), std::end(p.d_operand),
+                                                            [](void* d) { return d != nullptr; }));
   return {(elements_read(p.geometry, p.program.operands) + n * (1 + written)) *
               static_cast<double>(size_of(p.dtype)),
           3 * n * p.program.steps};

@@ -189,8 +189,9 @@ HWY_EXPORT(ChooseRuns);
 
 constexpr std::size_t kPad = kChainPad;
 constexpr std::size_t kAll = ~std::size_t{0};
-// Forward keeps a tile of values and perhaps of operands; backward the values after every step as well.
-constexpr std::size_t kTile = 1024, kBackwardTile = 256;
+// Forward keeps a tile of values and perhaps of operands; backward the values after every step as well, and
+// what goes through more memory than a core's own caches hold asks for a tile ahead of its use.
+constexpr std::size_t kTile = 1024, kSmallTile = elementwise::kStreamTile;
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 constexpr std::int64_t kGrain = 1 << 15;
 std::size_t padded(std::size_t n) { return (n + kPad - 1) / kPad * kPad; }
@@ -214,8 +215,9 @@ void gather(const ChainGeometry& g, int k, const float* x, std::int64_t begin, s
 }
 
 /// n elements of operand k from element `begin` on: in place where they lie together, repeated, or gathered.
+/// `ahead`: what a later tile takes from there is asked for.
 TileOperand tile_of(const ChainGeometry& g, int k, const void* data, std::int64_t begin, std::size_t n,
-                    float* buffer) {
+                    bool ahead, float* buffer) {
   const auto* x = static_cast<const float*>(data);
   const std::int64_t cols = g.shape[g.rank - 1], stride = g.strides[k][g.rank - 1];
   const bool one_run = begin % cols + static_cast<std::int64_t>(n) <= cols;
@@ -229,30 +231,42 @@ TileOperand tile_of(const ChainGeometry& g, int k, const void* data, std::int64_
     offset += rest % g.shape[i] * g.strides[k][i];
     rest /= g.shape[i];
   }
-  if (stride == 1) return {x + offset, kAll};
+  if (stride == 1) {
+    if (ahead && g.strides[k][0] != 0) prefetch_ahead(x + offset, static_cast<std::int64_t>(n));
+    return {x + offset, kAll};
+  }
   std::fill_n(buffer, kPad, x[offset]);
   return {buffer, 0};
 }
 
-/// The operands of a tile, one per step; numbers too.
+/// Does a gradient, of v or of b, take b?
+constexpr bool gradient_takes_operand(ChainFunction f) {
+  return is_binary(f) && !passes(f) && f != ChainFunction::rsub;
+}
+
+/// The operands of a tile, one per step; numbers too. What no loop reads is not fetched.
 template <std::size_t kSize>
 struct TileOperands {
   alignas(64) float gathered[kChainOperands][kSize];
   alignas(64) float numbers[kChainSteps][kPad];
   TileOperand of[kChainSteps];
+  bool read[kChainSteps];
 
-  /// Numbers are the same for all tiles.
-  explicit TileOperands(const ChainProgram& program) {
+  /// Numbers are the same for all tiles. The values of the first `computed` steps are computed, and of others
+  /// gradients at most.
+  TileOperands(const ChainProgram& program, int computed) {
     for (int k = 0; k < program.steps; ++k) {
-      std::fill_n(numbers[k], kPad, static_cast<float>(program.step[k].s));
+      const ChainStep& step = program.step[k];
+      std::fill_n(numbers[k], kPad, static_cast<float>(step.s));
       of[k] = {numbers[k], 0};
+      read[k] = step.operand >= 0 && (k < computed || gradient_takes_operand(step.function));
     }
   }
   template <class P>
-  void fetch(const P& p, std::int64_t begin, std::size_t n) {
+  void fetch(const P& p, std::int64_t begin, std::size_t n, bool ahead) {
     for (int k = 0; k < p.program.steps; ++k)
-      if (const int b = p.program.step[k].operand; b >= 0)
-        of[k] = tile_of(p.geometry, 1 + b, p.operand[b], begin, n, gathered[b]);
+      if (const int b = p.program.step[k].operand; read[k])
+        of[k] = tile_of(p.geometry, 1 + b, p.operand[b], begin, n, ahead, gathered[b]);
   }
 };
 
@@ -263,13 +277,16 @@ TileStep step_of(const ChainStep& step, TileOperand b, const float* v, float* ou
 /// Where a tile's results go: to their place when that takes whole vectors, or through a buffer of the tile.
 class TileWriter {
  public:
-  explicit TileWriter(std::int64_t elements) : streams_(elementwise::streamed(elements)) {}
+  explicit TileWriter(std::int64_t elements)
+      : streams_(elementwise::streamed(elements)), tiled_(streams_ || elements >= elementwise::kLeastTiled) {}
   /// Before the results are handed over.
   ~TileWriter() {
     if (streams_) elementwise::finish_streams();
   }
   TileWriter(const TileWriter&) = delete;
   TileWriter& operator=(const TileWriter&) = delete;
+  /// Tiles have at most elementwise::kStreamTile elements, and operands are asked for ahead.
+  bool tiled() const { return tiled_; }
 
   /// What the last step of n elements writes to; put() brings it to its place.
   float* target(float* place, std::size_t n, float* buffer) const {
@@ -284,19 +301,20 @@ class TileWriter {
   }
 
  private:
-  bool streams_;
+  bool streams_, tiled_;
 };
 
 void forward_chunk(const ChainProblem& p, const TileRuns& runs, std::int64_t begin, std::int64_t end) {
   alignas(64) float values[kTile], first[kTile];
-  TileOperands<kTile> operands(p.program);
   const int steps = p.program.steps;
+  TileOperands<kTile> operands(p.program, steps);
   const TileWriter writer(numel_of(p.geometry));
-  for (std::int64_t i = begin; i < end; i += static_cast<std::int64_t>(kTile)) {
-    const std::size_t n = std::min(kTile, static_cast<std::size_t>(end - i));
+  const std::size_t most = writer.tiled() ? kSmallTile : kTile;
+  for (std::int64_t i = begin; i < end; i += static_cast<std::int64_t>(most)) {
+    const std::size_t n = std::min(most, static_cast<std::size_t>(end - i));
     float* const y = static_cast<float*>(p.y) + i;
-    operands.fetch(p, i, n);
-    const TileOperand x = tile_of(p.geometry, 0, p.x, i, n, first);
+    operands.fetch(p, i, n, writer.tiled());
+    const TileOperand x = tile_of(p.geometry, 0, p.x, i, n, writer.tiled(), first);
     const float* v = x.data;
     if (x.mask == 0) {  // one element of x for the whole tile
       std::fill(first + kPad, first + padded(n), first[0]);
@@ -314,17 +332,17 @@ void forward_chunk(const ChainProblem& p, const TileRuns& runs, std::int64_t beg
 
 void backward_chunk(const ChainBackwardProblem& p, const TileRuns& runs, std::int64_t begin,
                     std::int64_t end) {
-  constexpr std::size_t kSize = kBackwardTile;
+  constexpr std::size_t kSize = kSmallTile;
   alignas(64) float values[kChainSteps][kSize], first[kSize], gradient[kSize], part[kSize];
-  TileOperands<kSize> operands(p.program);
   const int steps = p.program.steps, recomputed = recomputed_steps(p);
+  TileOperands<kSize> operands(p.program, recomputed);
   int first_step = 0;  // the first whose gradient is a computation
   while (first_step < steps && passes(p.program.step[first_step].function)) ++first_step;
   const TileWriter writer(numel_of(p.geometry));
   for (std::int64_t i = begin; i < end; i += static_cast<std::int64_t>(kSize)) {
     const std::size_t n = std::min(kSize, static_cast<std::size_t>(end - i));
-    operands.fetch(p, i, n);
-    const TileOperand x = tile_of(p.geometry, 0, p.x, i, n, first);
+    operands.fetch(p, i, n, writer.tiled());
+    const TileOperand x = tile_of(p.geometry, 0, p.x, i, n, writer.tiled(), first);
     if (x.mask == 0) std::fill(first + kPad, first + padded(n), first[0]);
     const float* const x_tile = x.mask == 0 ? first : x.data;
     // Behind the last value that a gradient needs, any number does.
@@ -333,6 +351,7 @@ void backward_chunk(const ChainBackwardProblem& p, const TileRuns& runs, std::in
       runs.value(p.program.step[k].function,
                  step_of(p.program.step[k], operands.of[k], value_before(k), values[k], padded(n)));
     const float* g = static_cast<const float*>(p.dy) + i;
+    if (writer.tiled()) prefetch_ahead(g, static_cast<std::int64_t>(n));
     if (n % kPad != 0) {
       std::fill(std::copy_n(g, n, gradient), gradient + padded(n), 0.0f);
       g = gradient;

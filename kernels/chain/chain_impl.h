@@ -42,7 +42,7 @@ std::int64_t numel_of(const ChainGeometry& g);
 int recomputed_steps(const ChainBackwardProblem& p);
 std::vector<Operand> operands(ChainProblem& p);
 std::vector<Operand> operands(ChainBackwardProblem& p);
-/// Each tensor read and written once; a step counts as one operation, in backward as three.
+/// Each tensor that is there read and written once; a step counts as one operation, in backward as three.
 Cost cost(const ChainProblem& p);
 Cost cost(const ChainBackwardProblem& p);
 

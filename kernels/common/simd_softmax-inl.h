@@ -14,8 +14,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "gpunn/kernels/common/past_cache_impl.h"
 #include "gpunn/kernels/common/simd_rows-inl.h"
-#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -39,10 +39,6 @@ HWY_INLINE V ExpNonPositive(D d, V x) {
   const V y = hn::Add(hn::MulAdd(p, hn::Mul(r, r), r), hn::Set(d, 1.0f));
   return hn::IfThenZeroElse(vanishes, hn::Mul(y, PowerOfTwo(d, n)));
 }
-
-/// Elements of a result that no cache keeps until it is used. Stores around the cache then save reading each
-/// line before it is overwritten, a third of the traffic of most passes.
-constexpr std::int64_t kPastCacheElements = std::int64_t{1} << 21;
 
 /// out[i] = f(i, n - i) for vectors of a row of n; f is also asked for parts. After `past_cache` rows the
 /// caller runs hwy::FlushStream() before it hands the result over.
@@ -85,6 +81,8 @@ HWY_INLINE float SumOfExp(const float* x, float* y, std::int64_t n, float shift)
   auto a = hn::Zero(d), b = a;
   std::int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    prefetch_ahead(x + i);
+    prefetch_ahead(x + i + lanes);
     const auto u = ExpNonPositive(d, hn::Sub(hn::LoadU(d, x + i), max));
     const auto v = ExpNonPositive(d, hn::Sub(hn::LoadU(d, x + i + lanes), max));
     if (kStore) {

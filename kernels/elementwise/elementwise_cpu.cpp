@@ -194,10 +194,9 @@ HWY_EXPORT(ChooseBinary);
 
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 constexpr std::int64_t kGrain = 1 << 15;
-constexpr std::int64_t kBuffer = 512;
 using elementwise::kStreamTile;
 
-/// The operand's run as contiguous floats: itself, or gathered into `buffer` (at most kBuffer elements).
+/// The operand's run as contiguous floats: itself, or gathered into `buffer` (at most kStreamTile elements).
 const float* as_run(const float* x, std::int64_t stride, std::int64_t n, float* buffer) {
   if (stride == 1) return x;
   for (std::int64_t i = 0; i < n; ++i) buffer[i] = x[i * stride];
@@ -215,16 +214,17 @@ void unary_cpu(const UnaryProblem& p, const Exec& exec) {
   const std::int64_t elements = numel_of(p);
   parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
     elementwise::ResultWriter writer(elements);
-    if (p.rank == 1 && stride == 1 && !writer.streams())
+    if (p.rank == 1 && stride == 1 && !writer.tiled())
       return run(x + begin, y + begin, static_cast<std::size_t>(end - begin), scalar);
-    float buffer[kBuffer];
+    float buffer[kStreamTile];
     float* out = y + begin;
     detail::walk<1>(
         p.rank, p.shape, {p.x_strides}, begin, end, [&](std::int64_t n, const std::int64_t(&at)[1]) {
-          const std::int64_t step = stride != 1 ? kBuffer : writer.streams() ? kStreamTile : n;
+          const std::int64_t step = stride != 1 || writer.tiled() ? kStreamTile : n;
           for (std::int64_t i = 0; i < n; i += step) {
             const std::int64_t m = std::min(step, n - i);
             const float* const from = as_run(x + at[0] + i * stride, stride, m, buffer);
+            if (writer.tiled() && stride == 1) prefetch_ahead(from, m);
             writer.write(out, m, [&](float* to) { run(from, to, static_cast<std::size_t>(m), scalar); });
             out += m;
           }
@@ -245,19 +245,21 @@ void binary_cpu(const BinaryProblem& p, const Exec& exec) {
   const std::int64_t elements = numel_of(p);
   parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
     elementwise::ResultWriter writer(elements);
-    if (p.rank == 1 && direct && !writer.streams())
+    if (p.rank == 1 && direct && !writer.tiled())
       return run(a + begin * sa, b + begin * sb, y + begin, static_cast<std::size_t>(end - begin));
-    float buffer_a[kBuffer], buffer_b[kBuffer];
+    float buffer_a[kStreamTile], buffer_b[kStreamTile];
     float* out = y + begin;
     detail::walk<2>(p.rank, p.shape, {p.a_strides, p.b_strides}, begin, end,
                     [&](std::int64_t n, const std::int64_t(&at)[2]) {
-                      const std::int64_t step = !direct ? kBuffer : writer.streams() ? kStreamTile : n;
+                      const std::int64_t step = !direct || writer.tiled() ? kStreamTile : n;
                       for (std::int64_t i = 0; i < n; i += step) {
                         const std::int64_t m = std::min(step, n - i);
                         const float* from_a = a + at[0] + i * sa;
                         const float* from_b = b + at[1] + i * sb;
                         const float* const left = repeat_a ? from_a : as_run(from_a, sa, m, buffer_a);
                         const float* const right = repeat_b ? from_b : as_run(from_b, sb, m, buffer_b);
+                        if (writer.tiled() && sa == 1) prefetch_ahead(from_a, m);
+                        if (writer.tiled() && sb == 1) prefetch_ahead(from_b, m);
                         writer.write(out, m,
                                      [&](float* to) { run(left, right, to, static_cast<std::size_t>(m)); });
                         out += m;

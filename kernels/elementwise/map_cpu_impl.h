@@ -19,7 +19,6 @@ namespace elementwise {
 
 // Elements per chunk: some ten microseconds of work, well above the cost of a hand-over.
 inline constexpr std::int64_t kGrain = 1 << 15;
-inline constexpr std::int64_t kBuffer = 512;
 
 template <class T>
 const void* gathered(const void* x, std::int64_t at, std::int64_t stride, std::int64_t n, void* buffer) {
@@ -45,21 +44,24 @@ void run_cpu(const MapProblem<Function>& p, const Exec& exec, MapRun run) {
   }
   const std::int64_t elements = numel_of(p);
   parallel_for(*exec.pool, elements, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    float buffers[K][kBuffer];
+    float buffers[K][kStreamTile];
     ResultWriter writer(kFloats ? elements : 0);
     char* out = static_cast<char*>(p.y) + begin * y_size;
     const std::int64_t* walked[K];
     std::copy(strides, strides + K, walked);
     gpunn::detail::walk<K>(
         p.rank, p.shape, walked, begin, end, [&](std::int64_t n, const std::int64_t(&at)[K]) {
-          const std::int64_t step = !dense ? kBuffer : writer.streams() ? kStreamTile : n;
+          const std::int64_t step = !dense || writer.tiled() ? kStreamTile : n;
           for (std::int64_t i = 0; i < n; i += step) {
             const std::int64_t m = std::min(step, n - i);
             const void* in[K];
             for (int k = 0; k < K; ++k) {
               const std::int64_t stride = strides[k][p.rank - 1], first = at[k] + i * stride;
-              in[k] = kFirstIsBool && k == 0 ? gathered<bool>(p.in[k], first, stride, m, buffers[k])
-                                             : gathered<float>(p.in[k], first, stride, m, buffers[k]);
+              const bool is_bool = kFirstIsBool && k == 0;
+              in[k] = is_bool ? gathered<bool>(p.in[k], first, stride, m, buffers[k])
+                              : gathered<float>(p.in[k], first, stride, m, buffers[k]);
+              if (writer.tiled() && stride == 1 && !is_bool)
+                prefetch_ahead(static_cast<const float*>(in[k]), m);
             }
             if constexpr (kFloats)
               writer.write(reinterpret_cast<float*>(out), m,

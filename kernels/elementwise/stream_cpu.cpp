@@ -28,9 +28,6 @@ void StreamFloats(const float* from, float* to, std::size_t n) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <unistd.h>
-
-#include <algorithm>
 #include <atomic>
 
 namespace gpunn::elementwise {
@@ -41,21 +38,11 @@ HWY_EXPORT(StreamFloats);
 
 std::atomic<std::int64_t> forced{0};
 
-std::int64_t last_cache_bytes() noexcept {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  return static_cast<std::int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE));  // -1 or 0 where it is unknown
-#else
-  return 0;
-#endif
-}
-
 }  // namespace
 
 std::int64_t streamed_elements() noexcept {
-  constexpr std::int64_t kLeastBytes = 8 << 20, kFloat = sizeof(float);
-  static const std::int64_t own = std::max(kLeastBytes, last_cache_bytes() / 2) / kFloat;
   const std::int64_t wanted = forced.load(std::memory_order_relaxed);
-  return wanted > 0 ? wanted : own;
+  return wanted > 0 ? wanted : kPastCacheElements;
 }
 void force_streaming(std::int64_t elements) noexcept { forced.store(elements, std::memory_order_relaxed); }
 

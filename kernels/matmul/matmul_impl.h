@@ -9,6 +9,8 @@
 
 namespace gpunn {
 
+class TuningKey;
+
 /// c[i] = activation(pre[i]) + residual[i] with pre[i] = a[i] b[i] + bias, or with `accumulate` pre[i] = c[i]
 /// + a[i] b[i] + bias, for i in [0, batch). Every matrix is row-major with a leading dimension, or the
 /// transpose of one.
@@ -50,6 +52,8 @@ std::vector<Operand> operands(MatmulProblem& p);
 std::vector<Operand> operands(BiasGradProblem& p);
 Cost cost(const MatmulProblem& p);
 Cost cost(const BiasGradProblem& p);
+/// What the speed of a product depends on, for Tuned.
+void describe(const MatmulProblem& p, TuningKey& key);
 
 extern const ImplementationList<MatmulProblem> kMatmul;
 extern const ImplementationList<BiasGradProblem> kBiasGrad;

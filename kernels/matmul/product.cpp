@@ -87,17 +87,20 @@ Placement place_residual(const detail::Epilogue& epilogue, const Shape& batch) {
   return {m.tensor.detach().contiguous(), m.tensor.size(-1), m.tensor.size(-1) * m.tensor.size(-2)};
 }
 
+}  // namespace
+
 void describe(const MatmulProblem& p, TuningKey& key) {
   key.add("M", p.M).add("N", p.N).add("K", p.K).add("batch", p.batch);
   key.add("lda", p.lda).add("ldb", p.ldb).add("ldc", p.ldc).add("ldr", p.ldr);
-  key.add("a_batch", p.a_batch).add("b_batch", p.b_batch).add("c_batch", p.c_batch).add("r_batch", p.r_batch);
+  if (p.batch != 1) {  // a single matrix has no next one
+    key.add("a_batch", p.a_batch).add("b_batch", p.b_batch);
+    key.add("c_batch", p.c_batch).add("r_batch", p.r_batch);
+  }
   key.add("trans_a", p.trans_a).add("trans_b", p.trans_b).add("bias", p.has_bias);
   key.add("residual", p.has_residual).add("save_pre", p.save_pre).add("accumulate", p.accumulate);
   key.add("tf32", p.tf32).add("activation", static_cast<int>(p.activation));
   key.add_alignment({p.a, p.b, p.bias, p.residual, p.c, p.pre});
 }
-
-}  // namespace
 
 const char* name_of(Activation activation) noexcept {
   constexpr const char* names[] = {"none", "relu", "sigmoid", "tanh", "gelu", "gelu_tanh"};

@@ -12,6 +12,24 @@
 
 namespace gpunn {
 
+namespace {
+
+void describe_side(const char* side, const ReduceDims& d, TuningKey& key) {
+  for (int i = 0; i < d.rank; ++i) {
+    const std::string axis = side + std::to_string(i);
+    key.add(axis, d.shape[i]).add(axis + "_stride", d.strides[i]);
+  }
+}
+
+}  // namespace
+
+void describe(const ReduceProblem& p, TuningKey& key) {
+  describe_side("kept", p.kept, key);
+  describe_side("reduced", p.reduced, key);
+  if (p.function == ReduceFunction::norm) key.add("term", static_cast<int>(norm_term(p.parameter)));
+  key.add_alignment({p.x, p.y, p.indices});
+}
+
 namespace detail {
 
 ReduceAxes reduce_axes(const Tensor& x, const Dims& dims) {
@@ -82,20 +100,6 @@ double of_nothing(ReduceFunction function, double parameter, const Shape& shape)
     default:
       return 0;
   }
-}
-
-void describe_side(const char* side, const ReduceDims& d, TuningKey& key) {
-  for (int i = 0; i < d.rank; ++i) {
-    const std::string axis = side + std::to_string(i);
-    key.add(axis, d.shape[i]).add(axis + "_stride", d.strides[i]);
-  }
-}
-
-void describe(const ReduceProblem& p, TuningKey& key) {
-  describe_side("kept", p.kept, key);
-  describe_side("reduced", p.reduced, key);
-  if (p.function == ReduceFunction::norm) key.add("term", static_cast<int>(norm_term(p.parameter)));
-  key.add_alignment({p.x, p.y, p.indices});
 }
 
 }  // namespace

@@ -10,6 +10,8 @@
 
 namespace gpunn {
 
+class TuningKey;
+
 enum class ReduceFunction : std::uint8_t {
   sum,
   mean,
@@ -132,6 +134,8 @@ std::vector<Operand> operands(MaxBackwardProblem& p);
 Cost cost(const ReduceProblem& p);
 Cost cost(const MaxBackwardProblem& p);
 Cost cost(const ReduceBackwardProblem& p);
+/// What the speed of a reduction depends on, for Tuned.
+void describe(const ReduceProblem& p, TuningKey& key);
 
 void reduce_ref(const ReduceProblem& p, const Exec& exec);
 void reduce_cpu(const ReduceProblem& p, const Exec& exec);

@@ -97,10 +97,14 @@ int dimension(const Tensor& x, int dim) {
   return x.dim() == 0 && (dim == 0 || dim == -1) ? 0 : normalize_dim(dim, x.dim());
 }
 
+}  // namespace
+
 void describe(const ScanProblem& p, TuningKey& key) {
   key.add("outer", p.outer).add("length", p.length).add("inner", p.inner).add("reverse", p.reverse);
   key.add_alignment({p.x, p.y});
 }
+
+namespace {
 
 /// The op without gradients, of a contiguous tensor.
 Tensor scan(ScanFunction function, const Tensor& x, int dim, bool reverse) {

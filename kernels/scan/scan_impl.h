@@ -7,6 +7,8 @@
 
 namespace gpunn {
 
+class TuningKey;
+
 enum class ScanFunction : std::uint8_t { sum, prod };
 inline constexpr int kScanFunctions = 2;
 
@@ -36,6 +38,8 @@ std::vector<Operand> operands(ScanProblem& p);
 std::vector<Operand> operands(CumprodBackwardProblem& p);
 Cost cost(const ScanProblem& p);
 Cost cost(const CumprodBackwardProblem& p);
+/// What the speed of a scan depends on, for Tuned.
+void describe(const ScanProblem& p, TuningKey& key);
 
 void scan_ref(const ScanProblem& p, const Exec& exec);
 void scan_cpu(const ScanProblem& p, const Exec& exec);

@@ -78,6 +78,8 @@ void BackwardRow(const float* y, const float* dy, float* dx, std::int64_t cols, 
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   auto a = hn::Zero(d), b = a;
   const auto add = [&](auto& to, std::int64_t i) {
+    prefetch_ahead(dy + i);
+    prefetch_ahead(y + i);
     const auto g = LoadPart(d, dy + i, cols - i);
     to = log ? hn::Add(to, g) : hn::MulAdd(g, LoadPart(d, y + i, cols - i), to);
   };
@@ -97,7 +99,7 @@ void BackwardRow(const float* y, const float* dy, float* dx, std::int64_t cols, 
 void ForwardRows(const SoftmaxProblem& p, std::int64_t begin, std::int64_t end) {
   const auto* x = static_cast<const float*>(p.x);
   auto* y = static_cast<float*>(p.y);
-  const bool past_cache = p.rows * p.cols > kPastCacheElements;
+  const bool past_cache = p.rows * p.cols >= kPastCacheElements;
   const bool is_short = p.cols <= static_cast<std::int64_t>(hn::Lanes(hn::ScalableTag<float>()));
   for (std::int64_t at = begin * p.cols; at < end * p.cols; at += p.cols) {
     if (is_short)
@@ -116,7 +118,7 @@ void BackwardRows(const SoftmaxBackwardProblem& p, std::int64_t begin, std::int6
   const auto* y = static_cast<const float*>(p.y);
   const auto* dy = static_cast<const float*>(p.dy);
   auto* dx = static_cast<float*>(p.dx);
-  const bool past_cache = p.rows * p.cols > kPastCacheElements;
+  const bool past_cache = p.rows * p.cols >= kPastCacheElements;
   for (std::int64_t at = begin * p.cols; at < end * p.cols; at += p.cols)
     BackwardRow(y + at, dy + at, dx + at, p.cols, p.log, past_cache);
   if (past_cache) hwy::FlushStream();

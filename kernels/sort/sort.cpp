@@ -99,10 +99,14 @@ constexpr Implementation<PickProblem> kPickEntries[] = {
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, pick_ref},
 };
 
+}  // namespace
+
 void describe(const SortProblem& p, TuningKey& key) {
   key.add("outer", p.outer).add("length", p.length).add("inner", p.inner).add("keep", p.keep);
   key.add("descending", p.descending).add_alignment({p.x, p.y, p.indices});
 }
+
+namespace {
 
 /// A shape around the dimension that is sorted; a scalar is a row of one.
 struct Cut {

@@ -11,6 +11,8 @@
 
 namespace gpunn {
 
+class TuningKey;
+
 /// The first `keep` elements of every sorted row.
 struct SortProblem {
   DType dtype;
@@ -70,6 +72,8 @@ std::vector<Operand> operands(SortProblem& p);
 std::vector<Operand> operands(PickProblem& p);
 Cost cost(const SortProblem& p);
 Cost cost(const PickProblem& p);
+/// What the speed of a sort depends on, for Tuned.
+void describe(const SortProblem& p, TuningKey& key);
 
 void sort_ref(const SortProblem& p, const Exec& exec);
 void sort_cpu(const SortProblem& p, const Exec& exec);

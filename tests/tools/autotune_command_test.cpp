@@ -1,4 +1,5 @@
 // gpunn autotune from outside, and what follows the file it writes.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -121,11 +122,52 @@ TEST_F(AutotuneCommandTest, InfoSaysWhetherAFileIsActive) {
             sha256_of_file(file()));
 }
 
+/// The order stored for `key`: names of implementations; empty where there is none.
+std::vector<std::string> order_of(const JsonValue& file, const std::string& key) {
+  std::vector<std::string> names;
+  for (const JsonValue& row : file.at("rows").as_array())
+    if (row.at("key").as_string() == key)
+      for (const JsonValue& time : row.at("order").as_array())
+        names.push_back(time.at("implementation").as_string());
+  return names;
+}
+
+TEST_F(AutotuneCommandTest, MeasuresTheRowsOfOps) {
+  const Words rest{"--device", "cpu", "--threads", "1", "--seconds", "0.0002", "--out", file()};
+  const auto ops = [&](Words names, const Words& more = {}) {
+    names.insert(names.begin(), "autotune");
+    names.insert(names.end(), rest.begin(), rest.end());
+    names.insert(names.end(), more.begin(), more.end());
+    return run(names);
+  };
+  const Outcome o = ops({"softmax", "matmul"}, {"--row", "64x10"});
+  EXPECT_EQ(o.code, 2) << "matmul has no such row: " << o.out;
+  const Outcome text = ops({"softmax"}, {"--row", "64x10"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_TRUE(contains(text.out, "softmax: nothing to tune")) << text.out;
+  EXPECT_TRUE(contains(text.out, "written to " + file())) << text.out;
+  EXPECT_TRUE(JsonValue::read(file()).at("rows").as_array().empty());
+  const Outcome json = ops({"matmul"}, {"--row", "P1 64x64x64 NN", "--json"});
+  ASSERT_EQ(json.code, 0) << json.err;
+  EXPECT_EQ(json.out, read_text_file(file()));
+  if (!has_onednn()) return;
+  const auto order =
+      order_of(JsonValue::read(file()), "matmul forward f32 M=64 N=64 K=64 batch=1 lda=64 ldb=64 ldc=64");
+  EXPECT_THAT(order, ::testing::UnorderedElementsAre("cpu", "onednn"));
+  // A run follows it, as it does the file of a recipe.
+  const Outcome train =
+      run(words("train", {"--steps", "1", "--run-dir", folder_ / "ops", "--autotune", file()}));
+  EXPECT_EQ(train.code, 0) << train.err;
+}
+
 TEST_F(AutotuneCommandTest, UsageErrors) {
   const Outcome missing = run({"autotune"});
   EXPECT_EQ(missing.code, 2);
   EXPECT_TRUE(contains(missing.err, "name of a recipe")) << missing.err;
   EXPECT_TRUE(contains(run({"autotune", "mnst-mlp"}).err, "did you mean 'mnist-mlp'?"));
+  EXPECT_TRUE(contains(run({"autotune", "matmull"}).err, "did you mean 'matmul'?"));
+  EXPECT_TRUE(contains(run({"autotune", "matmul", "xor"}).err, "no op with benchmark rows is called 'xor'"));
+  EXPECT_EQ(run({"autotune", "matmul", "--row", "none"}).code, 2);
   EXPECT_EQ(autotune({"--seconds", "never"}).code, 2);
   const Outcome folder = autotune({"--out", folder_ / "no/such/folder/file.json"});
   EXPECT_EQ(folder.code, 1) << folder.err;

@@ -48,7 +48,8 @@ TEST(CommandLineTest, HelpLeadsWithExamples) {
                                              {"parity", "--help"},
                                              {"bench", "--help"},
                                              {"autotune", "--help"},
-                                             {"autotune", "xor", "--help"}}) {
+                                             {"autotune", "xor", "--help"},
+                                             {"autotune", "matmul", "--help"}}) {
     const Outcome o = run(arguments);
     EXPECT_EQ(o.code, 0) << arguments[0];
     EXPECT_EQ(o.err, "") << arguments[0];

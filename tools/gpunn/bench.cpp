@@ -11,12 +11,6 @@ namespace gpunn::tool {
 
 namespace {
 
-std::vector<std::string> ops_with_rows(DeviceContext& context) {
-  bench::Bench names(context, {.names_only = true});
-  bench::add_all_rows(names);
-  return {names.known_ops().begin(), names.known_ops().end()};
-}
-
 // A word that selects nothing would otherwise look like a table without rows.
 void check_op(const std::string& op, const std::vector<std::string>& known) {
   if (op.empty() || std::find(known.begin(), known.end(), op) != known.end()) return;
@@ -63,7 +57,7 @@ int run_bench(Words words) {
   options.budget = parse_number("--budget", budget, 0, 1e6);
   Runtime::current().set_threads(static_cast<int>(parse_number("--threads", threads, 1, 1024)));
   DeviceContext& context = open_device(device_text).context();
-  const std::vector<std::string> known = ops_with_rows(context);
+  const std::vector<std::string> known = bench::ops_with_rows(context);
   check_op(options.op, known);
   if (list && options.op.empty()) {
     print_ops(known, common.json);

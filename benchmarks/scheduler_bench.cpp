@@ -56,6 +56,7 @@ class NullDevice final : public DeviceApi {
   RawStream create_stream(int) override { return &handles_[streams_++ % std::size(handles_)]; }
   void destroy_stream(RawStream) noexcept override {}
   int stream_priority(RawStream) override { return 0; }
+  bool query_stream(RawStream) override { return true; }
   void synchronize_stream(RawStream) override {}
   void synchronize_device() override {}
   RawEvent create_event() override { return &handles_[0]; }

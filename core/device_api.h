@@ -63,6 +63,8 @@ class GPUNN_API DeviceApi {
   virtual void destroy_stream(RawStream stream) noexcept = 0;
   /// The priority that the stream has: what was asked for, within the device's range.
   virtual int stream_priority(RawStream stream) = 0;
+  /// Has everything issued to the stream finished?
+  virtual bool query_stream(RawStream stream) = 0;
   virtual void synchronize_stream(RawStream stream) = 0;
   /// Waits for every stream of the device.
   virtual void synchronize_device() = 0;

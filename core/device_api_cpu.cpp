@@ -92,6 +92,7 @@ class CpuDeviceApi final : public DeviceApi {
   RawStream create_stream(int) override { return &stream_; }
   void destroy_stream(RawStream) noexcept override {}
   int stream_priority(RawStream) override { return 0; }
+  bool query_stream(RawStream) override { return true; }
   void synchronize_stream(RawStream) override {}
   void synchronize_device() override {}
 

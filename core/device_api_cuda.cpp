@@ -125,6 +125,10 @@ class CudaDeviceApi final : public DeviceApi {
     GPUNN_CUDA(cudaStreamGetPriority(stream_of(stream), &priority));
     return priority;
   }
+  bool query_stream(RawStream stream) override {
+    activate();
+    return finished(cudaStreamQuery(stream_of(stream)));
+  }
   void synchronize_stream(RawStream stream) override {
     activate();
     GPUNN_CUDA(cudaStreamSynchronize(stream_of(stream)));
@@ -155,13 +159,7 @@ class CudaDeviceApi final : public DeviceApi {
   }
   bool query_event(RawEvent event) override {
     activate();
-    const cudaError_t state = cudaEventQuery(event_of(event));
-    if (state == cudaErrorNotReady) {
-      static_cast<void>(cudaGetLastError());
-      return false;
-    }
-    GPUNN_CUDA(state);
-    return true;
+    return finished(cudaEventQuery(event_of(event)));
   }
   void synchronize_event(RawEvent event) override {
     activate();
@@ -197,6 +195,14 @@ class CudaDeviceApi final : public DeviceApi {
     const std::string work = bytes ? detail::concat(what, " of ", bytes, " bytes") : what;
     const detail::WaitingFor waiting(work);
     GPUNN_CUDA(cudaStreamSynchronize(stream_of(stream)));
+  }
+  static bool finished(cudaError_t state) {
+    if (state == cudaErrorNotReady) {
+      static_cast<void>(cudaGetLastError());
+      return false;
+    }
+    GPUNN_CUDA(state);
+    return true;
   }
   RawEvent make_event(unsigned flags) {
     activate();

@@ -115,11 +115,7 @@ void Stream::synchronize() {
   calls.rethrow(raw_);
 }
 
-bool Stream::query() const {
-  Event now;
-  now.record(*this);
-  return now.query();
-}
+bool Stream::query() const { return context_->api().query_stream(raw_); }
 
 void Stream::wait(const Event& event) {
   if (!event.event_ || event.context_->is_cpu()) return;

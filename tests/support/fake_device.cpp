@@ -16,7 +16,7 @@ struct FakeDevice::Stream {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<Operation> queue;
-  bool stop = false, held = false;
+  bool stop = false, held = false, busy = false;
   int priority = 0;
   std::thread thread;
 
@@ -29,9 +29,12 @@ struct FakeDevice::Stream {
         if (queue.empty()) return;
         operation = std::move(queue.front());
         queue.pop_front();
+        busy = true;
       }
       if (operation.before) operation.before->wait();
       operation.work();
+      std::lock_guard lock(mutex);
+      busy = false;
     }
   }
 };
@@ -273,6 +276,18 @@ void FakeDevice::destroy_stream(RawStream stream) noexcept {
 int FakeDevice::stream_priority(RawStream stream) {
   enter(FakeCall::stream);
   return static_cast<Stream*>(stream)->priority;
+}
+
+bool FakeDevice::query_stream(RawStream stream) {
+  enter(FakeCall::stream);
+  auto& s = *static_cast<Stream*>(stream);
+  if (options_.mode == FakeMode::deferred) {
+    while (advance()) {
+    }
+    return s.queue.empty();
+  }
+  std::lock_guard lock(s.mutex);
+  return s.queue.empty() && !s.busy;
 }
 
 void FakeDevice::synchronize_stream(RawStream stream) {

@@ -74,6 +74,7 @@ class FakeDevice final : public DeviceApi {
   RawStream create_stream(int priority) override;
   void destroy_stream(RawStream stream) noexcept override;
   int stream_priority(RawStream stream) override;
+  bool query_stream(RawStream stream) override;
   void synchronize_stream(RawStream stream) override;
   void synchronize_device() override;
   RawEvent create_event() override;

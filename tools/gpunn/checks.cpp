@@ -32,7 +32,7 @@ constexpr const char* kVariables[] = {"GPUNN_AUTOTUNE",      "GPUNN_DATA_DIR",  
                                       "GPUNN_EMU_STRICT",    "GPUNN_EMU_THREADS",   "GPUNN_EMU_WATCHDOG_MS",
                                       "GPUNN_FUZZ_RUN",      "GPUNN_FUZZ_SECONDS",  "GPUNN_FUZZ_SEED",
                                       "GPUNN_IMPL",          "GPUNN_MEMORY_DEBUG",  "GPUNN_MEMORY_LIMIT",
-                                      "GPUNN_MEMORY_TRACE",  "GPUNN_NUM_THREADS",   "GPUNN_SHADOW",
+                                      "GPUNN_MEMORY_TAG_LIMITS", "GPUNN_MEMORY_TRACE",  "GPUNN_NVTX",  "GPUNN_NUM_THREADS",   "GPUNN_SHADOW",
                                       "GPUNN_SYNC",          "GPUNN_TEST_DATA_DIR", "GPUNN_TEST_TIMEOUT"};
 
 // What a variable that is set changes, where that surprises people who forgot it.

@@ -25,15 +25,35 @@ namespace gpunn::tool {
 
 namespace {
 
-constexpr const char* kVariables[] = {"GPUNN_AUTOTUNE",      "GPUNN_DATA_DIR",      "GPUNN_DETERMINISTIC",
-                                      "GPUNN_EMU_ASYNC",     "GPUNN_EMU_BUGS",      "GPUNN_EMU_DEVICES",
-                                      "GPUNN_EMU_JITTER_US", "GPUNN_EMU_MEMORY_MB", "GPUNN_EMU_POISON",
-                                      "GPUNN_EMU_SCHEDULE",  "GPUNN_EMU_SEED",      "GPUNN_EMU_STACK_KIB",
-                                      "GPUNN_EMU_STRICT",    "GPUNN_EMU_THREADS",   "GPUNN_EMU_WATCHDOG_MS",
-                                      "GPUNN_FUZZ_RUN",      "GPUNN_FUZZ_SECONDS",  "GPUNN_FUZZ_SEED",
-                                      "GPUNN_IMPL",          "GPUNN_MEMORY_DEBUG",  "GPUNN_MEMORY_LIMIT",
-                                      "GPUNN_MEMORY_TAG_LIMITS", "GPUNN_MEMORY_TRACE",  "GPUNN_NVTX",  "GPUNN_NUM_THREADS",   "GPUNN_SHADOW",
-                                      "GPUNN_SYNC",          "GPUNN_TEST_DATA_DIR", "GPUNN_TEST_TIMEOUT"};
+constexpr const char* kVariables[] = {"GPUNN_AUTOTUNE",
+                                      "GPUNN_DATA_DIR",
+                                      "GPUNN_DETERMINISTIC",
+                                      "GPUNN_EMU_ASYNC",
+                                      "GPUNN_EMU_BUGS",
+                                      "GPUNN_EMU_DEVICES",
+                                      "GPUNN_EMU_JITTER_US",
+                                      "GPUNN_EMU_MEMORY_MB",
+                                      "GPUNN_EMU_POISON",
+                                      "GPUNN_EMU_SCHEDULE",
+                                      "GPUNN_EMU_SEED",
+                                      "GPUNN_EMU_STACK_KIB",
+                                      "GPUNN_EMU_STRICT",
+                                      "GPUNN_EMU_THREADS",
+                                      "GPUNN_EMU_WATCHDOG_MS",
+                                      "GPUNN_FUZZ_RUN",
+                                      "GPUNN_FUZZ_SECONDS",
+                                      "GPUNN_FUZZ_SEED",
+                                      "GPUNN_IMPL",
+                                      "GPUNN_MEMORY_DEBUG",
+                                      "GPUNN_MEMORY_LIMIT",
+                                      "GPUNN_MEMORY_TAG_LIMITS",
+                                      "GPUNN_MEMORY_TRACE",
+                                      "GPUNN_NVTX",
+                                      "GPUNN_NUM_THREADS",
+                                      "GPUNN_SHADOW",
+                                      "GPUNN_SYNC",
+                                      "GPUNN_TEST_DATA_DIR",
+                                      "GPUNN_TEST_TIMEOUT"};
 
 // What a variable that is set changes, where that surprises people who forgot it.
 const char* effect_of(std::string_view name) {

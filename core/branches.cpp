@@ -1,5 +1,6 @@
 #include "gpunn/core/branches.h"
 
+#include "gpunn/core/detail/profile_hooks.h"
 #include "gpunn/core/error.h"
 
 namespace gpunn {
@@ -11,7 +12,10 @@ Branches::Branches(Device device, int streams) : device_(device), limit_(static_
 RawStream Branches::next() {
   if (device_.is_cpu()) return device_.context().compute_stream();
   const std::size_t i = turn_++ % limit_;
-  if (i == streams_.size()) streams_.emplace_back(device_);
+  if (i == streams_.size()) {
+    streams_.emplace_back(device_);
+    detail::name_stream(device_.context().api(), streams_[i].raw(), detail::concat("branch ", i + 1));
+  }
   return streams_[i].raw();
 }
 

@@ -240,8 +240,7 @@ void CachingAllocator::throw_out_of_memory(std::size_t bytes) const {
       counted.allocations - counted.deallocations, " blocks, reserved ", bytes_text(stats_.reserved_bytes),
       ", largest free block ", bytes_text(pool_.largest_free()));
   if (options_.limit_bytes) text += ", limit " + bytes_text(options_.limit_bytes);
-  text += ". A smaller batch or freeing tensors that are no longer used helps";
-  throw OutOfMemory(text + (options_.limit_bytes ? ", or a higher limit" : ""));
+  throw OutOfMemory(text + (options_.limit_bytes ? "; a higher limit helps" : ""));
 }
 
 }  // namespace detail

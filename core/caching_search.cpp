@@ -216,17 +216,7 @@ bool CachingAllocator::is_done(const Slab& slab) const noexcept {
 bool CachingAllocator::settle_idle_streams() {
   bool any = false;
   for (RawStream stream : pool_.owners()) {
-    const RawEvent event = take_event();
-    bool done = false;
-    try {
-      api_.record_event(event, stream);
-      done = api_.query_event(event);
-    } catch (...) {
-      idle_events_.push_back(event);
-      throw;
-    }
-    idle_events_.push_back(event);
-    if (done) any |= settle(stream, returns_);
+    if (api_.query_stream(stream)) any |= settle(stream, returns_);
   }
   return any;
 }

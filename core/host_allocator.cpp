@@ -229,7 +229,7 @@ class HostAllocator final : public MemoryResource {
                                      "; live ", detail::bytes_text(now.live_bytes), ", reserved ",
                                      detail::bytes_text(now.reserved_bytes), "; the machine has ",
                                      detail::bytes_text(total_bytes), ", ", detail::bytes_text(free_bytes),
-                                     " available. A smaller batch needs less"));
+                                     " available"));
   }
 
   DeviceApi& api_;

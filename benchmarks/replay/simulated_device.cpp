@@ -54,6 +54,36 @@ RawStream SimulatedDevice::create_stream(int) {
   return streams_.back().get();
 }
 
+std::size_t SimulatedDevice::page_bytes() noexcept { return kAddressUnit; }
+
+void* SimulatedDevice::reserve_addresses(std::size_t bytes) {
+  std::lock_guard lock(mutex_);
+  const std::uintptr_t address = next_address_;
+  next_address_ += detail::round_up(bytes, kAddressUnit) + kAddressUnit;
+  return reinterpret_cast<void*>(address);  // NOLINT(performance-no-int-to-ptr): never dereferenced
+}
+
+void SimulatedDevice::map_pages(void*, std::size_t bytes) {
+  std::lock_guard lock(mutex_);
+  if (bytes > capacity_ - used_) throw OutOfMemory("simulated device: no pages are left");
+  used_ += bytes;
+}
+
+void SimulatedDevice::unmap_pages(void*, std::size_t bytes) noexcept {
+  std::lock_guard lock(mutex_);
+  used_ -= bytes;
+}
+
+// All work is `lag` ticks behind, the stream's as well.
+bool SimulatedDevice::query_stream(RawStream) { return lag_ == 0; }
+
+double SimulatedDevice::elapsed_milliseconds(RawEvent start, RawEvent end) {
+  const auto ticks = [](RawEvent event) {
+    return static_cast<double>(static_cast<Mark*>(event)->done_at.load(std::memory_order_relaxed));
+  };
+  return ticks(end) - ticks(start);
+}
+
 void SimulatedDevice::wait_until(std::uint64_t time) noexcept {
   waits_.fetch_add(1, std::memory_order_relaxed);
   std::uint64_t at = now();

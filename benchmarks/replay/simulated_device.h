@@ -32,11 +32,20 @@ class SimulatedDevice final : public DeviceApi {
   void deallocate(void* pointer, std::size_t bytes) noexcept override;
   void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
   void deallocate_host(void* pointer, std::size_t bytes) noexcept override { deallocate(pointer, bytes); }
+  std::size_t page_bytes() noexcept override;
+  void* reserve_addresses(std::size_t bytes) override;
+  void release_addresses(void*, std::size_t) noexcept override {}
+  void map_pages(void* at, std::size_t bytes) override;
+  void unmap_pages(void* at, std::size_t bytes) noexcept override;
   RawStream create_stream(int priority) override;
+  int stream_priority(RawStream) override { return 0; }
+  bool query_stream(RawStream stream) override;
   void destroy_stream(RawStream) noexcept override {}
   void synchronize_stream(RawStream) override { wait_until(now() + lag_); }
   void synchronize_device() override { wait_until(now() + lag_); }
   RawEvent create_event() override;
+  RawEvent create_timed_event() override { return create_event(); }
+  double elapsed_milliseconds(RawEvent start, RawEvent end) override;
   void destroy_event(RawEvent event) noexcept override;
   void record_event(RawEvent event, RawStream stream) override;
   void wait_event(RawStream, RawEvent) override {}

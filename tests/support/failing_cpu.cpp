@@ -42,6 +42,12 @@ class Api final : public DeviceApi {
   void destroy_stream(RawStream stream) noexcept override { cpu_->destroy_stream(stream); }
   void synchronize_stream(RawStream) override {}
   void synchronize_device() override {}
+  int stream_priority(RawStream stream) override { return cpu_->stream_priority(stream); }
+  bool query_stream(RawStream stream) override { return cpu_->query_stream(stream); }
+  RawEvent create_timed_event() override { return cpu_->create_timed_event(); }
+  double elapsed_milliseconds(RawEvent start, RawEvent end) override {
+    return cpu_->elapsed_milliseconds(start, end);
+  }
   RawEvent create_event() override { return cpu_->create_event(); }
   void destroy_event(RawEvent) noexcept override {}
   void record_event(RawEvent, RawStream) override {}

@@ -108,7 +108,7 @@ AccessHistory& Scheduler::State::history_of(Storage& storage, const StreamState*
     Access before;
     if ((!user || storage.stream() != user->stream) && storage.place() == Storage::Place::device) {
       StreamState& owner = state_of(storage.stream());
-      before = {&owner, owner.issued};
+      if (owner.issued > owner.completed) before = {&owner, owner.issued};
     }
     if (idle_histories.empty()) {
       storage.history = new AccessHistory;

@@ -308,7 +308,8 @@ TEST_F(ProfilerStreamTest, FailedIssuesAreNoRecords) {
   Profiler profiler;
   device_->fail_at(FakeCall::event, 1);
   EXPECT_THROW(issue(b_, {x.get()}, {}), Error);  // within the issue's constructor
-  {
+  std::vector<std::size_t> events;
+  for (int i = 0; i < 3; ++i) {
     const StreamScope scope(*context_, b_);
     Storage* const writes[] = {x.get()};
     EXPECT_THROW(
@@ -317,8 +318,10 @@ TEST_F(ProfilerStreamTest, FailedIssuesAreNoRecords) {
           throw Error("launch failed");
         },
         Error);
+    events.push_back(device_->live().events);
   }
-  EXPECT_EQ(device_->live().events, 1u) << "the profiler took none";
+  EXPECT_EQ(events[1], events[0]) << "the profiler takes its events back";
+  EXPECT_EQ(events[2], events[0]);
   EXPECT_EQ(detail::profile_thread().issue_depth, 0u) << "nothing stays open";
   issue(a_, {}, {});
   const Profile p = profiler.stop();

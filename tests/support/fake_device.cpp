@@ -282,8 +282,7 @@ bool FakeDevice::query_stream(RawStream stream) {
   enter(FakeCall::stream);
   auto& s = *static_cast<Stream*>(stream);
   if (options_.mode == FakeMode::deferred) {
-    while (advance()) {
-    }
+    if (!s.queue.empty()) advance();
     return s.queue.empty();
   }
   std::lock_guard lock(s.mutex);

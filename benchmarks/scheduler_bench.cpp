@@ -1,22 +1,21 @@
 // What the scheduler costs the host.
 //
-//   scheduler_bench [--json]             nanoseconds of each row, medians of 31 rounds, on a device that does
-//   nothing:
-//     issue             one issue, two reads and a write, all on one stream: nothing to wait for
-//     issue_and_forget  the same with a fresh storage that dies: all that the scheduler does for one op
-//     issue_crossing    the same on two streams in turn: an event and a wait each
-//     allocate          4 KiB from the allocator and back
-//     op, chain_20      an eager op (and each of 20 in a chain) from argument checks to handle, without
-//     autograd:
-//                       everything but the launch
-//   scheduler_bench --op NAME --count N  one row N times, for callgrind:
+//   scheduler_bench [--json]               nanoseconds, medians of 31 rounds, on a device that does nothing
+//   scheduler_bench --op NAME --count N    one row N times, for callgrind:
 //     valgrind --tool=callgrind --toggle-collect='measured_region*' scheduler_bench --op chain_20 --count
 //     1000
-//   scheduler_bench --steps N --device D  the scheduler's share of training steps of fashion-mlp on random
-//   pictures:
-//     issues of a step, times issue_and_forget, by the time of a step. A bare single stream would need
-//     neither. Under callgrind with the same toggle, the inclusive share of Issue and Scheduler:: says it in
-//     instructions.
+//   scheduler_bench --steps N --device D   the scheduler's share of training steps of fashion-mlp
+//
+// Rows:
+//   issue             one issue, two reads and a write, all on one stream: nothing to wait for
+//   issue_and_forget  with a fresh storage that dies: all that the scheduler does for one op
+//   issue_crossing    on two streams in turn: an event and a wait each
+//   allocate          4 KiB from the allocator and back
+//   op, chain_20      an eager op (each of 20 in a chain) without autograd, from argument checks to handle:
+//                     everything but the launch
+// The share of a step, on random pictures: its issues, times issue_and_forget, by its time. A bare single
+// stream would need neither. Under callgrind with the same toggle, the inclusive share of Issue and
+// Scheduler:: says it in instructions.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

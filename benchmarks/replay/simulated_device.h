@@ -11,8 +11,9 @@
 namespace gpunn::replay {
 
 /// Memory is handed out as long as the sum, in pages of kPage, stays within the capacity: a GPU maps pages,
-/// so what was given back can always be used again. Streams run `lag` ticks behind the host: an event is done
-/// that many ticks after it was recorded, and waiting moves the clock. Copies do nothing. Thread-safe.
+/// so what was given back can always be used again. Its virtual memory has pages of 2 MiB. Streams run `lag`
+/// ticks behind the host: an event is done that many ticks after it was recorded, and waiting moves the
+/// clock. Copies do nothing. Thread-safe.
 class SimulatedDevice final : public DeviceApi {
  public:
   static constexpr std::size_t kPage = 512;

@@ -60,7 +60,7 @@ class NullDevice final : public DeviceApi {
   void synchronize_device() override {}
   RawEvent create_event() override { return &handles_[0]; }
   RawEvent create_timed_event() override { return &handles_[0]; }
-  double elapsed_ms(RawEvent, RawEvent) override { return 0; }
+  double elapsed_milliseconds(RawEvent, RawEvent) override { return 0; }
   void destroy_event(RawEvent) noexcept override {}
   void record_event(RawEvent, RawStream) override {}
   void wait_event(RawStream, RawEvent) override {}

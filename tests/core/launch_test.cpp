@@ -9,19 +9,19 @@
 #include <string>
 #include <vector>
 
+#include "gpunn/core/device_api.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/flight_recorder.h"
+#include "gpunn/core/memory.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/core/scheduler.h"
 #include "gpunn/core/storage.h"
+#include "gpunn/core/stream.h"
 #include "tests/core/launch_kernels.h"
 #if GPUNN_EMULATED
 #include <cuda_runtime.h>
 
-#include "gpunn/core/device_api.h"
 #include "gpunn/core/emulation/config.h"
-#include "gpunn/core/memory.h"
-#include "gpunn/core/scheduler.h"
-#include "gpunn/core/stream.h"
 #endif
 
 namespace gpunn {

@@ -189,13 +189,7 @@ void CachingAllocator::record_use(void* pointer, RawStream stream) {
 
 MemoryStats CachingAllocator::stats() const {
   std::lock_guard lock(mutex_);
-  const auto counted = caches_.totals();
-  MemoryStats stats = stats_;
-  stats.live_bytes = counted.live_bytes;
-  stats.peak_live_bytes = counted.peak_live_bytes;
-  stats.allocations = counted.allocations;
-  stats.deallocations = counted.deallocations;
-  return stats;
+  return caches_.with_totals(stats_);
 }
 
 void CachingAllocator::reset_peaks() {

@@ -107,14 +107,12 @@ class HostAllocator final : public MemoryResource {
   }
 
   MemoryStats stats() const override {
-    const auto counted = caches_.totals();
-    std::lock_guard lock(lock_);
-    MemoryStats stats = stats_;
-    stats.live_bytes = counted.live_bytes;
-    stats.peak_live_bytes = counted.peak_live_bytes;
-    stats.allocations = counted.allocations;
-    stats.deallocations = counted.deallocations;
-    return stats;
+    MemoryStats device;
+    {
+      std::lock_guard lock(lock_);
+      device = stats_;
+    }
+    return caches_.with_totals(device);
   }
 
   void reset_peaks() override {

@@ -20,14 +20,14 @@ class GPUNN_API Issue {
         std::span<Storage* const> writes);
   /// Records the accesses and ends the issue.
   void commit() noexcept;
-  /// Without commit() (an exception in between) the accesses are recorded all the same: part of the work
-  /// may have been issued, and waiting for it harms nobody.
+  /// Without commit() (an exception in between) what it writes has failed. The accesses are recorded all the
+  /// same: part of the work may have been issued, and waiting for it harms nobody.
   ~Issue();
   Issue(const Issue&) = delete;
   Issue& operator=(const Issue&) = delete;
 
-  /// Something that the work would read has failed: nothing is to be issued, and what it would have written
-  /// has failed as well.
+  /// An operand has failed (one that is written may be read as well): nothing is to be issued, and what the
+  /// work would have written has failed, too.
   bool skipped() const noexcept { return skipped_; }
 
  private:

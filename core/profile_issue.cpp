@@ -29,6 +29,15 @@ OpenIssue* open_issue(const void* owner) {
   return top_entry(t.issues, t.issue_depth, owner);
 }
 
+// Ends the open issue of that owner. Null when there is none, or it is not recorded.
+OpenIssue* end_issue(const void* owner) {
+  OpenIssue* const open = open_issue(owner);
+  if (!open) return nullptr;
+  --profile_thread().issue_depth;
+  if (open->nvtx) nvtx_pop();
+  return open->session == 0 ? nullptr : open;
+}
+
 // The newest open issue, if it is to that stream.
 OpenIssue* issue_on(const DeviceApi& api, RawStream stream) {
   const ProfileThread& t = profile_thread();
@@ -219,18 +228,14 @@ void profile_worked(const void* owner, bool skipped) noexcept {
 }
 
 void profile_close(const void* owner) noexcept {
-  ProfileThread& t = profile_thread();
-  OpenIssue* const open = open_issue(owner);
+  OpenIssue* const open = end_issue(owner);
   if (!open) return;
-  --t.issue_depth;
-  if (open->nvtx) nvtx_pop();
-  if (open->session == 0) return;
   ProfileRecorder& recorder = ProfileRecorder::instance();
   open->record.end = recorder.now();
   try {
     {
       const std::lock_guard lock(recorder.mutex);
-      if (recorder.session() == open->session) keep(*open, t, recorder);
+      if (recorder.session() == open->session) keep(*open, profile_thread(), recorder);
       give_back(*open, recorder);
     }
     sample_memory(*open, recorder);
@@ -240,12 +245,8 @@ void profile_close(const void* owner) noexcept {
 }
 
 void profile_drop(const void* owner) noexcept {
-  ProfileThread& t = profile_thread();
-  OpenIssue* const open = open_issue(owner);
+  OpenIssue* const open = end_issue(owner);
   if (!open) return;
-  --t.issue_depth;
-  if (open->nvtx) nvtx_pop();
-  if (open->session == 0) return;
   ProfileRecorder& recorder = ProfileRecorder::instance();
   const std::lock_guard lock(recorder.mutex);
   give_back(*open, recorder);

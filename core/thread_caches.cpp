@@ -105,6 +105,15 @@ ThreadCaches::Totals ThreadCaches::totals() const noexcept {
   return sum;
 }
 
+MemoryStats ThreadCaches::with_totals(MemoryStats device) const noexcept {
+  const Totals counted = totals();
+  device.live_bytes = counted.live_bytes;
+  device.peak_live_bytes = counted.peak_live_bytes;
+  device.allocations = counted.allocations;
+  device.deallocations = counted.deallocations;
+  return device;
+}
+
 void ThreadCaches::reset_peak() noexcept {
   std::lock_guard lock(mutex_);
   const AllLocked all(*this);

@@ -75,35 +75,25 @@ void profile_number(const DeviceApi& api, RawStream stream, std::uint64_t number
 void profile_begin(const void* owner, ProfileKind kind, std::string_view name) noexcept;
 void profile_end(const void* owner) noexcept;
 
-/// The host waits for a device: brackets the call that does.
-class ProfiledWait {
+/// Brackets a stretch of the calling thread.
+template <ProfileKind kKind>
+class ProfiledStretch {
  public:
-  explicit ProfiledWait(const char* name) noexcept {
+  explicit ProfiledStretch(const char* name) noexcept {
     if (profiling()) [[unlikely]]
-      profile_begin(this, ProfileKind::wait, name);
+      profile_begin(this, kKind, name);
   }
-  ~ProfiledWait() {
+  ~ProfiledStretch() {
     if (profiling()) [[unlikely]]
       profile_end(this);
   }
-  ProfiledWait(const ProfiledWait&) = delete;
-  ProfiledWait& operator=(const ProfiledWait&) = delete;
+  ProfiledStretch(const ProfiledStretch&) = delete;
+  ProfiledStretch& operator=(const ProfiledStretch&) = delete;
 };
-
-/// Brackets a host function on the thread of the stream that runs it.
-class ProfiledCallback {
- public:
-  explicit ProfiledCallback(const char* name) noexcept {
-    if (profiling()) [[unlikely]]
-      profile_begin(this, ProfileKind::callback, name);
-  }
-  ~ProfiledCallback() {
-    if (profiling()) [[unlikely]]
-      profile_end(this);
-  }
-  ProfiledCallback(const ProfiledCallback&) = delete;
-  ProfiledCallback& operator=(const ProfiledCallback&) = delete;
-};
+/// The host waits for a device: around the call that does.
+using ProfiledWait = ProfiledStretch<ProfileKind::wait>;
+/// A host function, on the thread of the stream that runs it.
+using ProfiledCallback = ProfiledStretch<ProfileKind::callback>;
 
 /// The node whose rule the calling thread runs, for the names of what it issues. Always set: a recording may
 /// begin at any time.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "gpunn/core/detail/spin.h"
+#include "gpunn/core/memory.h"
 
 namespace gpunn::detail {
 
@@ -88,6 +89,8 @@ class ThreadCaches {
     std::uint64_t allocations = 0, deallocations = 0;
   };
   Totals totals() const noexcept;
+  /// `device` with what the threads counted.
+  MemoryStats with_totals(MemoryStats device) const noexcept;
   void reset_peak() noexcept;
 
  private:

@@ -21,10 +21,12 @@
 #include "gpunn/layers/sequential.h"
 #include "gpunn/training/trainer.h"
 #include "tests/support/devices.h"
+#include "tests/training/clouds.h"
 
 namespace gpunn {
 namespace {
 
+using testing::clouds;
 using ::testing::HasSubstr;
 
 TEST(TensorHashTest, IsAsDocumented) {
@@ -87,19 +89,6 @@ TEST_P(TensorHashDeviceTest, IsOneOnEveryDeviceAndForAnyStridesAndThreads) {
   }
 }
 
-// Two gaussian clouds a class apart.
-std::shared_ptr<const Dataset> clouds(std::int64_t size, std::int64_t features) {
-  PhiloxStream random(4, 77);
-  std::vector<float> x;
-  std::vector<std::int64_t> y;
-  for (std::int64_t i = 0; i < size; ++i) {
-    y.push_back(i % 3);
-    for (std::int64_t f = 0; f < features; ++f) x.push_back(random.normal() + (f % 3 == i % 3 ? 2.5f : 0.0f));
-  }
-  return std::make_shared<TensorDataset>(Tensor::from(x, {size, features}, {.device = Device::cpu()}),
-                                         Tensor::from(y, {size}, {.device = Device::cpu()}));
-}
-
 class StepHashesTest : public ::testing::Test {
  protected:
   StepHashesTest() : path_(::testing::TempDir() + "gpunn-hashes.jsonl") { std::remove(path_.c_str()); }
@@ -122,7 +111,7 @@ class StepHashesTest : public ::testing::Test {
     CrossEntropyLoss loss;
     SGD optimizer(model.parameters(), {.lr = run.lr, .momentum = 0.9});
     const DataLoader loader(
-        clouds(64, 12),
+        clouds(64, 12, 4),
         {.batch_size = 16, .shuffle = true, .workers = run.workers, .seed = run.seed, .device = device});
     const TrainStep step = supervised_step(model, loss, optimizer);
     TrainerOptions options{.epochs = 1000, .max_steps = run.from};

@@ -47,6 +47,13 @@ Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype) {
                                   dtype, Layout::contiguous));
 }
 
+Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype, Layout layout) {
+  if (layout == Layout::contiguous) return empty_on(context, shape, dtype);
+  const std::size_t bytes = checked_bytes(shape, dtype);
+  return Tensor(detail::make_impl(Storage::allocate(context, bytes), shape, channels_last_strides(shape), 0,
+                                  dtype, layout));
+}
+
 Tensor empty(const Shape& shape, TensorOptions options) {
   Tensor t = empty_on((options.device ? *options.device : default_device()).context(), shape, options.dtype);
   if (options.requires_grad) t.requires_grad_();
@@ -165,7 +172,18 @@ Tensor Tensor::clone() const {
   return y;
 }
 
-Tensor Tensor::contiguous() const { return is_contiguous() ? *this : clone(); }
+Tensor Tensor::contiguous(Layout wanted) const {
+  if (layout() == wanted && wanted != Layout::strided) return *this;
+  if (wanted == Layout::contiguous) return clone();
+  OpScope scope("contiguous");
+  GPUNN_CHECK(wanted == Layout::channels_last, "expected a layout without gaps, got strided");
+  GPUNN_CHECK(dim() == 4, "expected a tensor [N, C, H, W] for channels-last, got ", shape());
+  Tensor y = empty_on(context(), shape(), dtype(), wanted);
+  detail::raw_copy(*this, y);
+  if (autograd::wanted(*this))
+    autograd::record(y, "contiguous", {this}, [](const Backward& b) -> Gradients { return {b.grad()}; });
+  return y;
+}
 
 void Tensor::fill_(double value) const {
   OpScope scope("fill_");

@@ -122,8 +122,9 @@ class GPUNN_API Tensor {
   Tensor to(DType dtype) const;
   /// A new contiguous tensor with the same values. Differentiable.
   Tensor clone() const;
-  /// Itself when contiguous, else clone().
-  Tensor contiguous() const;
+  /// Itself when it has that memory order, else a copy in it. Differentiable. Throws InvalidArgument for
+  /// Layout::strided, and for Layout::channels_last unless the rank is 4.
+  Tensor contiguous(Layout layout = Layout::contiguous) const;
   /// A host copy that device copies can read asynchronously.
   Tensor pin_memory(Device device) const;
 
@@ -200,6 +201,8 @@ GPUNN_API Tensor zeros_like(const Tensor& like);
 GPUNN_API Tensor ones_like(const Tensor& like);
 /// Fast path for ops: contiguous result on a context, shape known to be valid.
 GPUNN_API Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype);
+/// The same in contiguous or channels-last order; the latter needs rank 4, which is not checked.
+GPUNN_API Tensor empty_on(DeviceContext& context, const Shape& shape, DType dtype, Layout layout);
 /// Uniform [0,1) and standard normal f32 values, drawn on the CPU from the Runtime's generator: equal on
 /// every device.
 GPUNN_API Tensor rand(const Shape& shape, TensorOptions options = {});

@@ -30,6 +30,9 @@ Tensor raw_view(const Tensor& base, const Shape& shape, const Strides& strides, 
   impl->offset = from.offset + offset;
   impl->dtype = from.dtype;
   impl->layout = layout_of(shape, strides);
+  // Only what came from a channels-last tensor may be one: a picture of one channel fits both orders.
+  if (from.layout == Layout::channels_last && shape.rank() == 4 && strides == channels_last_strides(shape))
+    impl->layout = Layout::channels_last;
   return Tensor(std::move(impl));
 }
 

@@ -66,6 +66,32 @@ TEST_P(TensorTest, ViewsShareStorage) {
   EXPECT_EQ(x.narrow(1, 1, 2).to_vector<float>(), (Floats{9, 2, 9, 5}));
 }
 
+TEST_P(TensorTest, ChannelsLastIsAnOrderInMemoryOnly) {
+  const Tensor x = iota({2, 3, 1, 2});
+  const Tensor y = x.contiguous(Layout::channels_last);
+  EXPECT_EQ(y.layout(), Layout::channels_last);
+  EXPECT_EQ(y.strides(), Strides({6, 1, 6, 3}));
+  EXPECT_EQ(y.to_vector<float>(), x.to_vector<float>());
+  EXPECT_TRUE(y.contiguous(Layout::channels_last).is_same(y));
+  EXPECT_FALSE(y.is_contiguous());
+  EXPECT_TRUE(y.contiguous().is_contiguous());
+  EXPECT_EQ(y.contiguous().to_vector<float>(), x.to_vector<float>());
+  EXPECT_THROW(x.contiguous(Layout::strided), InvalidArgument);
+  EXPECT_THROW(iota({2, 3}).contiguous(Layout::channels_last), InvalidArgument);
+}
+
+TEST_P(TensorTest, ViewsKeepChannelsLastWhereTheyCan) {
+  const Tensor y = iota({2, 3, 2, 2}).contiguous(Layout::channels_last);
+  EXPECT_EQ(y.detach().layout(), Layout::channels_last);
+  EXPECT_EQ(y.narrow(0, 1, 1).layout(), Layout::channels_last);
+  EXPECT_EQ(y.narrow(1, 1, 2).layout(), Layout::strided);
+  EXPECT_EQ(y.permute({0, 2, 3, 1}).layout(), Layout::contiguous);
+  // One channel fits both orders; which one a tensor has is what it was made as.
+  const Tensor one = iota({2, 1, 2, 2});
+  EXPECT_EQ(one.detach().layout(), Layout::contiguous);
+  EXPECT_EQ(one.contiguous(Layout::channels_last).detach().layout(), Layout::channels_last);
+}
+
 TEST_P(TensorTest, ReshapeIsAViewWhereStridesAllow) {
   const Tensor x = iota({2, 3, 4});
   EXPECT_EQ(&x.reshape({6, 4}).storage(), &x.storage());

@@ -80,6 +80,7 @@ void write_classifier_report(RecipeContext& context, const ClassifierRun& run, c
 
   report.section("Training");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
+  if (run.sections) run.sections(report);
   report.section("Test pictures");
   const Answers answers = answers_of(run.model, run.data, context.device());
   report.predictions(run.data.classes, answers.first);

@@ -30,6 +30,13 @@ ClassifierData load_images(const char* data_set, std::vector<std::string> classe
   return {train, test, std::move(classes), kSide, kSide};
 }
 
+ClassifierData load_fashion(const RunSettings& settings, ImageDataset::Options options) {
+  return load_images("fashion-mnist",
+                     {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+                      "Bag", "Ankle boot"},
+                     settings, options);
+}
+
 std::vector<std::string> digit_names() { return {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}; }
 
 namespace {

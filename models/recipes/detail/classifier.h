@@ -22,11 +22,15 @@ struct ClassifierData {
   std::vector<std::string> classes;  // names, in the order of the labels
   int height = 0, width = 0;         // of a picture, for the report
   int channels = 1;                  // 3: red, green and blue planes
+  float black = 0, white = 1;        // the values of a picture that look so
 };
 
 /// Images of a data set of MNIST's form, from where `settings.data` and the usual places say.
 ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
                            const RunSettings& settings, ImageDataset::Options options = {});
+
+/// Fashion-MNIST with its class names.
+ClassifierData load_fashion(const RunSettings& settings, ImageDataset::Options options = {});
 
 /// Names of ten digits.
 std::vector<std::string> digit_names();

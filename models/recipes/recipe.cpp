@@ -94,7 +94,8 @@ std::span<const Recipe* const> recipes() noexcept {
       &kPerceptronAnd,  &kPerceptronOr,  &kPerceptronXor,   &kXor,        &kBoxApproximation, &kForwardTrace,
       &kWorkedNumbers,  &kAutogradDemo,  &kGradientDescent, &kRosenbrock, &kInitStudy,        &kDigitsMlp,
       &kMnistMlp,       &kMnistOnline,   &kFashionLogistic, &kFashionMlp, &kCircles,          &kHandFeatures,
-      &kDimensionality, &kLearningRates, &kFashionCnn,      &kMnistCnn,   &kCifarResnet,      &kTransfer};
+      &kDimensionality, &kLearningRates, &kConvFilters,     &kFashionCnn, &kMnistCnn,         &kCifarResnet,
+      &kTransfer};
   return kAll;
 }
 

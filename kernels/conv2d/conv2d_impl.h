@@ -13,7 +13,9 @@ class TuningKey;
 /// Sizes shared by the three problems. Element (n, c, h, w) of a picture is at
 /// ((n C + c) H + h) W + w, in channels-last order at ((n H + h) W + w) C + c; element (k, c, r, s) of a
 /// filter at ((k C/groups + c) R + r) S + s in both. Row p of y sees rows p stride_h - pad_h + r dilation_h
-/// of x; those outside [0, H) are zeros, so what is missing at the bottom needs no number of its own.
+/// of x; those outside [0, H) are zeros, so what is missing at the bottom needs no number of its own. P may
+/// be less than what fits (output padding of a transposed convolution). All sizes are at least 1 and all but
+/// N below 2^31, as are strides, padding and dilation; N, too, is at least 1 in a problem.
 struct Conv2dSizes {
   std::int64_t N, C, H, W;  // x
   std::int64_t K, R, S;     // filters
@@ -24,6 +26,7 @@ struct Conv2dSizes {
   std::int64_t groups;  // divides C and K
   bool channels_last;   // x, y and their gradients
 
+  bool operator==(const Conv2dSizes&) const = default;
   constexpr std::int64_t x_elements() const { return N * C * H * W; }
   constexpr std::int64_t y_elements() const { return N * K * P * Q; }
   constexpr std::int64_t w_elements() const { return K * (C / groups) * R * S; }
@@ -97,7 +100,7 @@ void describe(const Conv2dDwProblem& p, TuningKey& key);
 extern const ImplementationList<Conv2dProblem> kConv2d;            // "conv2d", "forward"
 extern const ImplementationList<Conv2dDxProblem> kConv2dDx;        // "conv2d_dx", "forward"
 extern const ImplementationList<Conv2dDwProblem> kConv2dDw;        // "conv2d_dw", "forward"
-extern const ImplementationList<ChannelGradProblem> kChannelGrad;  // "conv2d", "backward"
+extern const ImplementationList<ChannelGradProblem> kChannelGrad;  // "channel_grad", "backward"
 
 // Any floating dtype, host memory.
 void conv2d_ref(const Conv2dProblem& p, const Exec& exec);
@@ -119,6 +122,9 @@ void channel_grad_cpu(const ChannelGradProblem& p, const Exec& exec);
 const char* conv2d_onednn_reason(const Conv2dProblem& p);
 const char* conv2d_dx_onednn_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_onednn_reason(const Conv2dDwProblem& p);
+std::size_t conv2d_onednn_workspace(const Conv2dProblem& p);
+std::size_t conv2d_dx_onednn_workspace(const Conv2dDxProblem& p);
+std::size_t conv2d_dw_onednn_workspace(const Conv2dDwProblem& p);
 void conv2d_onednn(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_onednn(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_onednn(const Conv2dDwProblem& p, const Exec& exec);

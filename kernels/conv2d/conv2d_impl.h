@@ -111,6 +111,7 @@ const char* conv2d_dw_cpu_reason(const Conv2dDwProblem& p);
 std::size_t conv2d_cpu_workspace(const Conv2dProblem& p);
 std::size_t conv2d_dx_cpu_workspace(const Conv2dDxProblem& p);
 std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p);
+std::size_t channel_grad_cpu_workspace(const ChannelGradProblem& p);
 void conv2d_cpu(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_cpu(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_cpu(const Conv2dDwProblem& p, const Exec& exec);

@@ -22,11 +22,14 @@ template <class Add>
 HWY_INLINE void Pass(const ChannelGradProblem& p, std::int64_t at, std::int64_t n, Add add) {
   const hn::ScalableTag<float> d;
   const auto* const dy = static_cast<const float*>(p.dy) + at;
-  if (!p.relu) return ForEachVector(d, n, [&](std::int64_t i, std::int64_t left) { add(LoadPart(d, dy + i, left), i, left); });
+  if (!p.relu)
+    return ForEachVector(d, n,
+                         [&](std::int64_t i, std::int64_t left) { add(LoadPart(d, dy + i, left), i, left); });
   const auto* const y = static_cast<const float*>(p.y) + at;
   auto* const dz = static_cast<float*>(p.dz) + at;
   ForEachVector(d, n, [&](std::int64_t i, std::int64_t left) {
-    const auto g = hn::IfThenElseZero(hn::Gt(LoadPart(d, y + i, left), hn::Zero(d)), LoadPart(d, dy + i, left));
+    const auto g =
+        hn::IfThenElseZero(hn::Gt(LoadPart(d, y + i, left), hn::Zero(d)), LoadPart(d, dy + i, left));
     StorePart(d, g, dz + i, left);
     add(g, i, left);
   });
@@ -78,6 +81,10 @@ std::int64_t blocks(const ChannelGradProblem& p) {
 }
 
 }  // namespace
+
+const char* channel_grad_cpu_reason(const ChannelGradProblem& p) {
+  return p.dtype == DType::f32 ? nullptr : "f32 only";
+}
 
 std::size_t channel_grad_cpu_workspace(const ChannelGradProblem& p) {
   return p.want_db ? static_cast<std::size_t>(blocks(p) * p.K) * sizeof(float) : 0;

@@ -38,16 +38,16 @@ Plan plan_of(const Correlation& c) {
   for (const ConvPhase& phase : c.phases) {
     plan.rows = std::max(plan.rows, phase.rows);
     plan.columns = std::max(plan.columns, phase.columns);
-    taps = std::max(taps, static_cast<std::int64_t>(phase.r.size()));
-    steps += static_cast<double>(phase.rows * phase.columns) * static_cast<double>(phase.r.size());
+    taps = std::max(taps, phase.taps());
+    steps += static_cast<double>(phase.rows * phase.columns) * static_cast<double>(phase.taps());
   }
   const std::int64_t band = band_rows(c.h, c.w, plan.rows, plan.columns, c.sources, kPlanesFloats);
   plan.bands = conv_ceil_div(plan.rows, band);
   plan.planes = conv_planes(c.h, c.w, band, plan.columns);
-  const double flops = 2 * steps * static_cast<double>(c.N * c.groups * c.results) *
-                       static_cast<double>(c.sources);
-  const auto wanted = static_cast<std::int64_t>(
-      std::clamp(flops / kItemFlops, 1.0, static_cast<double>(kWantedItems)));
+  const double flops =
+      2 * steps * static_cast<double>(c.N * c.groups * c.results) * static_cast<double>(c.sources);
+  const auto wanted =
+      static_cast<std::int64_t>(std::clamp(flops / kItemFlops, 1.0, static_cast<double>(kWantedItems)));
   plan.items = c.N * c.groups * plan.bands;
   plan.part = std::max(std::min(c.results, kLeastResults),
                        conv_ceil_div(c.results, conv_ceil_div(wanted, plan.items)));
@@ -77,19 +77,9 @@ struct Band {
 
   std::int64_t results_before(std::int64_t pixel) const {
     const std::int64_t pitch = plan.planes.pitch, i = std::min(pixel / pitch, rows);
-    return i == rows ? rows * phase.columns
-                     : i * phase.columns + std::min(pixel - i * pitch, phase.columns);
+    return i == rows ? rows * phase.columns : i * phase.columns + std::min(pixel - i * pitch, phase.columns);
   }
 };
-
-void find_offsets(Band& band) {
-  const auto taps = static_cast<std::int64_t>(band.phase.r.size());
-  band.offsets.resize(static_cast<std::size_t>(band.c.sources * taps));
-  std::int64_t* to = band.offsets.data();
-  for (std::int64_t c = 0; c < band.c.sources; ++c)
-    for (std::int64_t t = 0; t < taps; ++t)
-      *to++ = c * band.plan.planes.plane + band.plan.planes.offset(band.phase.r[t], band.phase.s[t]);
-}
 
 // Which lanes of the panel's vectors are results, and where they go in a plane of the result.
 void place_results(const Band& band, std::int64_t pixel, std::int64_t vectors, ConvTile& tile) {
@@ -101,7 +91,8 @@ void place_results(const Band& band, std::int64_t pixel, std::int64_t vectors, C
     std::fill_n(tile.keep[j], 8, tile.count[j] == lanes ? std::uint8_t{0xff} : std::uint8_t{0});
     if (tile.count[j] == lanes) continue;
     tile.gaps = true;
-    for (std::int64_t i = 0, column = pixel % pitch; i < lanes; ++i, column = column + 1 == pitch ? 0 : column + 1)
+    for (std::int64_t i = 0, column = pixel % pitch; i < lanes;
+         ++i, column = column + 1 == pitch ? 0 : column + 1)
       if (column < band.phase.columns) tile.keep[j][i / 8] |= static_cast<std::uint8_t>(1 << i % 8);
   }
 }
@@ -119,8 +110,9 @@ void unstage(const Band& band, std::int64_t k, std::int64_t count, std::int64_t 
     const std::int64_t h = band.phase.first_h + (band.row + i) * c.step_h,
                        w = band.phase.first_w + begin * c.step_w;
     if (c.channels_last) {
-      gemm_kernels().transpose(from, ld, count, columns, c.y + ((band.n * c.result_h + h) * c.result_w + w) * all + k,
-                               c.step_w * all, count);
+      gemm_kernels().transpose(from, ld, count, columns,
+                               c.y + ((band.n * c.result_h + h) * c.result_w + w) * all + k, c.step_w * all,
+                               count);
       continue;
     }
     for (std::int64_t r = 0; r < count; ++r) {
@@ -141,26 +133,27 @@ void run_block(const Band& band, std::int64_t k, std::int64_t count) {
   tile.weight_stride = tile.K = depth;
   tile.offsets = band.offsets.data();
   tile.relu = c.relu;
-  for_each_panel(conv_ceil_div(pixels, lanes), kernels.max_vectors, [&](std::int64_t first, std::int64_t vectors) {
-    const std::int64_t pixel = first * lanes;
-    tile.pixels = band.planes + pixel;
-    float* y = band.stage;
-    if (band.plan.staged) {
-      tile.y_stride = kernels.max_vectors * lanes;
-    } else {
-      tile.y_stride = c.result_h * c.result_w;
-      y = c.y + (band.n * c.groups * c.results + k) * tile.y_stride + band.row * c.result_w;
-      place_results(band, pixel, vectors, tile);
-      if (!tile.gaps) y += tile.at[0];
-    }
-    for_each_tile(count, kernels.max_rows[vectors], [&](std::int64_t r, std::int64_t rows) {
-      tile.weights = band.phase.weights + (k + r) * depth;
-      tile.start = c.bias ? c.bias + k + r : nullptr;
-      tile.y = y + r * tile.y_stride;
-      kernels.tile[vectors][rows](tile);
-    });
-    if (band.plan.staged) unstage(band, k, count, pixel, vectors * lanes);
-  });
+  for_each_panel(conv_ceil_div(pixels, lanes), kernels.max_vectors,
+                 [&](std::int64_t first, std::int64_t vectors) {
+                   const std::int64_t pixel = first * lanes;
+                   tile.pixels = band.planes + pixel;
+                   float* y = band.stage;
+                   if (band.plan.staged) {
+                     tile.y_stride = kernels.max_vectors * lanes;
+                   } else {
+                     tile.y_stride = c.result_h * c.result_w;
+                     y = c.y + (band.n * c.groups * c.results + k) * tile.y_stride + band.row * c.result_w;
+                     place_results(band, pixel, vectors, tile);
+                     if (!tile.gaps) y += tile.at[0];
+                   }
+                   for_each_tile(count, kernels.max_rows[vectors], [&](std::int64_t r, std::int64_t rows) {
+                     tile.weights = band.phase.weights + (k + r) * depth;
+                     tile.start = c.bias ? c.bias + k + r : nullptr;
+                     tile.y = y + r * tile.y_stride;
+                     kernels.tile[vectors][rows](tile);
+                   });
+                   if (band.plan.staged) unstage(band, k, count, pixel, vectors * lanes);
+                 });
 }
 
 void run_item(const Correlation& c, const Plan& plan, std::int64_t item, float* scratch) {
@@ -171,12 +164,20 @@ void run_item(const Correlation& c, const Plan& plan, std::int64_t item, float* 
               {c.x + n * all * size + g * c.sources * (c.channels_last ? 1 : size), c.sources, c.source_h,
                c.source_w, all, c.channels_last},
               row, scratch);
-  const std::int64_t end = (g + 1) * c.results - std::max<std::int64_t>(0, c.results - (part + 1) * plan.part);
+  const std::int64_t end =
+      (g + 1) * c.results - std::max<std::int64_t>(0, c.results - (part + 1) * plan.part);
   for (const ConvPhase& phase : c.phases) {
-    Band band{c, plan, phase, scratch, {}, n, row, std::min(plan.planes.rows, phase.rows - row),
+    Band band{c,
+              plan,
+              phase,
+              scratch,
+              {},
+              n,
+              row,
+              std::min(plan.planes.rows, phase.rows - row),
               scratch + plan.planes_floats};
     if (band.rows <= 0 || phase.columns <= 0) continue;
-    find_offsets(band);
+    band.offsets = tap_offsets(plan.planes, phase, c.sources);
     for (std::int64_t k = g * c.results + part * plan.part; k < end; k += plan.block)
       run_block(band, k, std::min(plan.block, end - k));
   }
@@ -184,12 +185,24 @@ void run_item(const Correlation& c, const Plan& plan, std::int64_t item, float* 
 
 }  // namespace
 
+std::vector<std::int64_t> tap_offsets(const ConvPlanes& planes, const ConvPhase& phase,
+                                      std::int64_t channels) {
+  std::vector<std::int64_t> offsets;
+  offsets.reserve(static_cast<std::size_t>(channels * phase.taps()));
+  for (std::int64_t c = 0; c < channels; ++c)
+    for (const std::int64_t r : phase.r)
+      for (const std::int64_t s : phase.s) offsets.push_back(c * planes.plane + planes.offset(r, s));
+  return offsets;
+}
+
 std::size_t correlate_workspace(const Correlation& c) {
+  if (is_depthwise(c)) return depthwise_workspace(c);
   const Plan plan = plan_of(c);
   return static_cast<std::size_t>(plan.chunks * plan.chunk_floats) * sizeof(float);
 }
 
 void correlate(const Correlation& c, void* workspace, CpuPool& pool) {
+  if (is_depthwise(c)) return depthwise(c, workspace, pool);
   const Plan plan = plan_of(c);
   pool.run(plan.chunks, [&](std::int64_t chunk) {
     float* const scratch = static_cast<float*>(workspace) + chunk * plan.chunk_floats;

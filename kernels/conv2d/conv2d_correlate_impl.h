@@ -17,8 +17,9 @@ namespace gpunn::detail {
 struct ConvPhase {
   std::int64_t first_h = 0, first_w = 0;
   std::int64_t rows = 0, columns = 0;
-  std::vector<std::int64_t> r, s;  // its taps, of the axes
+  std::vector<std::int64_t> r, s;  // its taps are all pairs of these, row by row
   const float* weights = nullptr;  // [all channels of the result, channels of a group of the source, taps]
+  std::int64_t taps() const { return static_cast<std::int64_t>(r.size() * s.size()); }
 };
 
 struct Correlation {
@@ -35,9 +36,18 @@ struct Correlation {
   bool relu = false;
 };
 
+/// Where the taps of a phase are in the planes of `channels` channels: [channels, taps].
+std::vector<std::int64_t> tap_offsets(const ConvPlanes& planes, const ConvPhase& phase,
+                                      std::int64_t channels);
+
 std::size_t correlate_workspace(const Correlation& c);
 /// An element is its bias plus the products in the order of channels and, in a channel, taps: one fused
 /// multiply-add each.
 void correlate(const Correlation& c, void* workspace, CpuPool& pool);
+
+/// The same, with the same bits, for one channel of the source in a group and few of the result.
+bool is_depthwise(const Correlation& c);
+std::size_t depthwise_workspace(const Correlation& c);
+void depthwise(const Correlation& c, void* workspace, CpuPool& pool);
 
 }  // namespace gpunn::detail

@@ -1,6 +1,7 @@
 // The CPU's convolution of f32. Channels-last pictures without any rearrangement are one product of matrices;
 // everything else is a correlation over planes.
-#include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/kernels/conv2d/conv2d_correlate_impl.h"
@@ -38,10 +39,10 @@ Correlation correlation(const Conv2dProblem& p) {
   c.w = detail::conv_axis(s.W, s.S, s.stride_w, s.pad_w, s.dilation_w);
   detail::ConvPhase phase;
   phase.rows = s.P, phase.columns = s.Q;
-  for (std::int64_t t = 0; t < s.R * s.S; ++t) {
-    phase.r.push_back(t / s.S);
-    phase.s.push_back(t % s.S);
-  }
+  phase.r.resize(static_cast<std::size_t>(s.R));
+  std::iota(phase.r.begin(), phase.r.end(), 0);
+  phase.s.resize(static_cast<std::size_t>(s.S));
+  std::iota(phase.s.begin(), phase.s.end(), 0);
   phase.weights = static_cast<const float*>(p.w);
   c.phases.push_back(std::move(phase));
   c.x = static_cast<const float*>(p.x);
@@ -54,7 +55,7 @@ Correlation correlation(const Conv2dProblem& p) {
 }  // namespace
 
 const char* conv2d_cpu_reason(const Conv2dProblem& p) {
-  return p.dtype == DType::f32 ? nullptr : "f32 only";
+  return p.dtype == DType::f32 ? detail::planes_reason(p.sizes, false) : "f32 only";
 }
 
 std::size_t conv2d_cpu_workspace(const Conv2dProblem& p) {

@@ -1,6 +1,6 @@
 // The gradient by w: dw[(c, r, s)][k] = sum over pixels of x[c][pixel + tap] dy[pixel][k]. x is spread out to
-// planes, where a tap is an offset, and broadcast; dy is read by vectors of k, turned for that unless it is in
-// channels-last order. The pixels are summed in blocks (a band of rows of one picture), the sums of the
+// planes, where a tap is an offset, and broadcast; dy is read by vectors of k, turned for that unless it is
+// in channels-last order. The pixels are summed in blocks (a band of rows of one picture), the sums of the
 // blocks of a part are added in order, then those of the parts.
 #include <algorithm>
 
@@ -45,14 +45,14 @@ struct Plan {
   detail::ConvAxis h, w;
   detail::ConvPlanes planes;
   std::int64_t bands = 0;
-  std::int64_t sources = 0, results = 0;       // channels of a group
+  std::int64_t sources = 0, results = 0;          // channels of a group
   std::int64_t channels = 0, channel_blocks = 0;  // of x, of an item
-  std::int64_t parts = 1;                      // of the blocks of pixels
+  std::int64_t parts = 1;                         // of the blocks of pixels
   std::int64_t items = 0, chunks = 0;
-  bool in_place = false;                       // dy is read where it is
-  std::int64_t width = 0;                      // results in whole vectors
-  std::int64_t panel = 0;                      // floats a pixel takes in a packed panel of dy
-  std::int64_t part_floats = 0;                // sums [groups, sources * R * S, width]
+  bool in_place = false;         // dy is read where it is
+  std::int64_t width = 0;        // results in whole vectors
+  std::int64_t panel = 0;        // floats a pixel takes in a packed panel of dy
+  std::int64_t part_floats = 0;  // sums [groups, sources * R * S, width]
   std::int64_t planes_floats = 0, chunk_floats = 0;
 };
 
@@ -70,15 +70,16 @@ Plan plan_of(const Conv2dSizes& s) {
   const std::int64_t most_rows = std::clamp<std::int64_t>(kBlockPixels / s.Q, 1, s.P);
   plan.bands = conv_ceil_div(s.P, most_rows);
   plan.planes = conv_planes(plan.h, plan.w, conv_ceil_div(s.P, plan.bands), s.Q);
-  const double flops = 2.0 * static_cast<double>(s.y_elements()) * static_cast<double>(plan.sources * s.R * s.S);
-  const auto wanted = static_cast<std::int64_t>(
-      std::clamp(flops / kItemFlops, 1.0, static_cast<double>(kWantedItems)));
+  const double flops =
+      2.0 * static_cast<double>(s.y_elements()) * static_cast<double>(plan.sources * s.R * s.S);
+  const auto wanted =
+      static_cast<std::int64_t>(std::clamp(flops / kItemFlops, 1.0, static_cast<double>(kWantedItems)));
   plan.parts = std::clamp<std::int64_t>(kPartFloats / plan.part_floats, 1, conv_ceil_div(wanted, s.groups));
   plan.parts = std::clamp<std::int64_t>(s.N * plan.bands, 1, plan.parts);
   const std::int64_t fit = std::max<std::int64_t>(1, kPlanesFloats / plan.planes.plane);
-  const std::int64_t blocks = std::max(conv_ceil_div(plan.sources, fit),
-                                       std::min(conv_ceil_div(wanted, s.groups * plan.parts),
-                                                conv_ceil_div(plan.sources, kLeastChannels)));
+  const std::int64_t blocks = std::max(
+      conv_ceil_div(plan.sources, fit),
+      std::min(conv_ceil_div(wanted, s.groups * plan.parts), conv_ceil_div(plan.sources, kLeastChannels)));
   plan.channels = conv_ceil_div(plan.sources, blocks);
   plan.channel_blocks = conv_ceil_div(plan.sources, plan.channels);
   plan.items = s.groups * plan.channel_blocks * plan.parts;
@@ -127,32 +128,35 @@ void add_block(const Item& item, std::int64_t n, std::int64_t row, std::int64_t 
   tile.pitch = plan.planes.pitch, tile.P = rows, tile.Q = s.Q;
   if (tile.pitch == s.Q) tile.P = 1, tile.Q = rows * s.Q;  // one run
   tile.dw_stride = plan.width;
-  detail::for_each_panel(plan.width / kernels.lanes, kernels.max_vectors, [&](std::int64_t first, std::int64_t vectors) {
-    const std::int64_t k = first * kernels.lanes, width = vectors * kernels.lanes;
-    if (plan.in_place) {
-      tile.dy = static_cast<const float*>(item.p.dy) + (n * s.P + row) * s.Q * s.K + item.group * plan.results + k;
-      tile.dy_stride = s.K;
-    } else {
-      pack_dy(item, n, row * s.Q, rows * s.Q, k, std::min(width, plan.results - k), width);
-      tile.dy = item.panel;
-      tile.dy_stride = plan.panel;
-    }
-    detail::for_each_tile(item.channels * s.R * s.S, kernels.max_rows[vectors], [&](std::int64_t r, std::int64_t height) {
-      tile.taps = item.taps.data() + r;
-      tile.dw = item.sums + r * plan.width + k;
-      kernels.dw_tile[vectors][height](tile);
-    });
-  });
+  detail::for_each_panel(
+      plan.width / kernels.lanes, kernels.max_vectors, [&](std::int64_t first, std::int64_t vectors) {
+        const std::int64_t k = first * kernels.lanes, width = vectors * kernels.lanes;
+        if (plan.in_place) {
+          tile.dy = static_cast<const float*>(item.p.dy) + (n * s.P + row) * s.Q * s.K +
+                    item.group * plan.results + k;
+          tile.dy_stride = s.K;
+        } else {
+          pack_dy(item, n, row * s.Q, rows * s.Q, k, std::min(width, plan.results - k), width);
+          tile.dy = item.panel;
+          tile.dy_stride = plan.panel;
+        }
+        detail::for_each_tile(item.channels * s.R * s.S, kernels.max_rows[vectors],
+                              [&](std::int64_t r, std::int64_t height) {
+                                tile.taps = item.taps.data() + r;
+                                tile.dw = item.sums + r * plan.width + k;
+                                kernels.dw_tile[vectors][height](tile);
+                              });
+      });
 }
 
 void run_item(const Conv2dDwProblem& p, const Plan& plan, std::int64_t index, float* sums, float* scratch) {
   const Conv2dSizes& s = p.sizes;
   const std::int64_t part = index % plan.parts, unit = index / plan.parts, taps = s.R * s.S;
-  Item item{p, plan, unit / plan.channel_blocks, unit % plan.channel_blocks * plan.channels, 0, scratch,
-            scratch + plan.planes_floats, nullptr, {}};
+  Item item{p, plan,    unit / plan.channel_blocks,   unit % plan.channel_blocks * plan.channels,
+            0, scratch, scratch + plan.planes_floats, nullptr,
+            {}};
   item.channels = std::min(plan.channels, plan.sources - item.channel);
-  item.sums = sums + part * plan.part_floats +
-              (item.group * plan.sources + item.channel) * taps * plan.width;
+  item.sums = sums + part * plan.part_floats + (item.group * plan.sources + item.channel) * taps * plan.width;
   for (std::int64_t c = 0; c < item.channels; ++c)
     for (std::int64_t t = 0; t < taps; ++t)
       item.taps.push_back(c * plan.planes.plane + plan.planes.offset(t / s.S, t % s.S));
@@ -165,8 +169,8 @@ void run_item(const Conv2dDwProblem& p, const Plan& plan, std::int64_t index, fl
 }
 
 // dw[group's results][rows] of the sums of all parts.
-void reduce(const Conv2dDwProblem& p, const Plan& plan, std::int64_t group, std::int64_t row, std::int64_t rows,
-            float* sums) {
+void reduce(const Conv2dDwProblem& p, const Plan& plan, std::int64_t group, std::int64_t row,
+            std::int64_t rows, float* sums) {
   const std::int64_t depth = plan.sources * p.sizes.R * p.sizes.S;
   float* const to = sums + (group * depth + row) * plan.width;
   for (std::int64_t part = 1; part < plan.parts; ++part)
@@ -178,14 +182,15 @@ void reduce(const Conv2dDwProblem& p, const Plan& plan, std::int64_t group, std:
 }  // namespace
 
 const char* conv2d_dw_cpu_reason(const Conv2dDwProblem& p) {
-  return p.dtype == DType::f32 ? nullptr : "f32 only";
+  return p.dtype == DType::f32 ? detail::planes_reason(p.sizes, false) : "f32 only";
 }
 
 std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p) {
   if (nothing(p)) return 0;
   if (is_product(p.sizes)) return gemm_cpu_workspace(product(p));
   const Plan plan = plan_of(p.sizes);
-  return static_cast<std::size_t>(plan.parts * plan.part_floats + plan.chunks * plan.chunk_floats) * sizeof(float);
+  return static_cast<std::size_t>(plan.parts * plan.part_floats + plan.chunks * plan.chunk_floats) *
+         sizeof(float);
 }
 
 void conv2d_dw_cpu(const Conv2dDwProblem& p, const Exec& exec) {

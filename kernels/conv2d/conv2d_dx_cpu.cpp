@@ -1,7 +1,8 @@
 // The gradient by x as a correlation over dy. Element h of dx gets products from the taps r for which
-// h + pad - r dilation is a multiple of the stride: with stride 2 the even and the odd rows have taps of their
-// own, phases, each a correlation with stride 1. The filters are put in the order of the phases first.
+// h + pad - r dilation is a multiple of the stride: with stride 2 the even and the odd rows have taps of
+// their own, phases, each a correlation with stride 1. The filters are put in the order of the phases first.
 #include <algorithm>
+#include <utility>
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/kernels/conv2d/conv2d_correlate_impl.h"
@@ -49,7 +50,7 @@ PhaseAxis phase_axis(std::int64_t results, std::int64_t sources, std::int64_t ta
   bool any = false;
   for (std::int64_t a = 0; a < std::min(stride, results); ++a) {
     PhaseAxis::Phase phase{a, conv_ceil_div(results - a, stride), {}};
-    for (std::int64_t t = 0; t < taps; ++t) {
+    for (std::int64_t t = taps - 1; t >= 0; --t) {  // so that distances ascend
       const std::int64_t distance = a + pad - t * dilation;
       if (distance % stride != 0) continue;
       phase.taps.push_back(t);
@@ -79,13 +80,8 @@ Correlation correlation(const Conv2dDxProblem& p, const float* weights) {
   PhaseAxis w = phase_axis(s.W, s.Q, s.S, s.stride_w, s.pad_w, s.dilation_w);
   for (const PhaseAxis::Phase& a : h.phases)
     for (const PhaseAxis::Phase& b : w.phases) {
-      ConvPhase phase{a.first, b.first, a.count, b.count, {}, {}, weights};
-      for (const std::int64_t r : a.taps)
-        for (const std::int64_t t : b.taps) {
-          phase.r.push_back(r);
-          phase.s.push_back(t);
-        }
-      weights += static_cast<std::int64_t>(phase.r.size()) * s.C * c.sources;
+      ConvPhase phase{a.first, b.first, a.count, b.count, a.taps, b.taps, weights};
+      weights += phase.taps() * s.C * c.sources;
       c.phases.push_back(std::move(phase));
     }
   c.h = std::move(h.axis);
@@ -105,11 +101,11 @@ void turn_filters(const Conv2dDxProblem& p, const Correlation& correlation, std:
   const float* const from = static_cast<const float*>(p.w) + group * correlation.sources * stride +
                             (c - group * correlation.results) * taps;
   for (const ConvPhase& phase : correlation.phases) {
-    const std::size_t count = phase.r.size();
-    float* out = to + c * correlation.sources * static_cast<std::int64_t>(count);
+    float* out = to + c * correlation.sources * phase.taps();
     for (std::int64_t k = 0; k < correlation.sources; ++k)
-      for (std::size_t t = 0; t < count; ++t) *out++ = from[k * stride + phase.r[t] * s.S + phase.s[t]];
-    to += s.C * correlation.sources * static_cast<std::int64_t>(count);
+      for (const std::int64_t row : phase.r)
+        for (const std::int64_t column : phase.s) *out++ = from[k * stride + row * s.S + column];
+    to += s.C * correlation.sources * phase.taps();
   }
 }
 
@@ -119,7 +115,7 @@ std::int64_t filter_floats(const Conv2dSizes& s) { return conv_ceil_div(s.w_elem
 }  // namespace
 
 const char* conv2d_dx_cpu_reason(const Conv2dDxProblem& p) {
-  return p.dtype == DType::f32 ? nullptr : "f32 only";
+  return p.dtype == DType::f32 ? detail::planes_reason(p.sizes, true) : "f32 only";
 }
 
 std::size_t conv2d_dx_cpu_workspace(const Conv2dDxProblem& p) {
@@ -136,7 +132,8 @@ void conv2d_dx_cpu(const Conv2dDxProblem& p, const Exec& exec) {
   auto* const filters = static_cast<float*>(exec.workspace);
   const Correlation c = correlation(p, filters);
   constexpr std::int64_t kGrain = 1 << 14;  // floats
-  parallel_for(*exec.pool, s.C, std::max<std::int64_t>(1, kGrain * s.C / std::max<std::int64_t>(1, s.w_elements())),
+  parallel_for(*exec.pool, s.C,
+               std::max<std::int64_t>(1, kGrain * s.C / std::max<std::int64_t>(1, s.w_elements())),
                [&](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i) turn_filters(p, c, i, filters);
                });

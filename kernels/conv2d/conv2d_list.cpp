@@ -7,18 +7,25 @@ namespace gpunn {
 namespace {
 
 const Implementation<Conv2dProblem> kForwardEntries[] = {
+    {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
 const Implementation<Conv2dDxProblem> kDxEntries[] = {
+    {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
+     conv2d_dx_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
 const Implementation<Conv2dDwProblem> kDwEntries[] = {
+    {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
+     conv2d_dw_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 
 const Implementation<ChannelGradProblem> kChannelGradEntries[] = {
+    {"cpu", DeviceType::cpu, channel_grad_cpu_reason, channel_grad_cpu_workspace, Determinism::bitwise,
+     channel_grad_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, channel_grad_ref},
 };
 

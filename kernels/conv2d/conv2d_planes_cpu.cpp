@@ -113,6 +113,18 @@ std::int64_t band_rows(const ConvAxis& h, const ConvAxis& w, std::int64_t rows, 
   return conv_ceil_div(rows, conv_ceil_div(rows, most));
 }
 
+const char* planes_reason(const Conv2dSizes& s, bool back) {
+  constexpr double kMostFloats = 1 << 26;
+  const auto lines = [](std::int64_t results, std::int64_t taps, std::int64_t stride, std::int64_t dilation) {
+    return static_cast<double>(results) + static_cast<double>((taps - 1) * dilation / stride + 1);
+  };
+  const auto grids = static_cast<double>(std::min(s.R, s.stride_h) * std::min(s.S, s.stride_w));
+  const double floats = static_cast<double>((back ? s.K : s.C) / s.groups) * (back ? 1 : grids) *
+                        lines(1, s.R, s.stride_h, s.dilation_h) *
+                        lines(back ? conv_ceil_div(s.W, s.stride_w) : s.Q, s.S, s.stride_w, s.dilation_w);
+  return floats <= kMostFloats ? nullptr : "planes with this padding and dilation would take 256 MiB";
+}
+
 std::int64_t planes_floats(const ConvPlanes& planes, std::int64_t channels) {
   return channels * planes.plane + kMostOverread;
 }

@@ -14,8 +14,8 @@
 
 namespace gpunn::detail {
 
-/// One dimension of the grids that are taken of the source. Element i of grid g is element first[g] + i * step
-/// of the source, zero outside of it; tap t of result i is element i + shift[t] of grid[t].
+/// One dimension of the grids that are taken of the source. Element i of grid g is element first[g] + i *
+/// step of the source, zero outside of it; tap t of result i is element i + shift[t] of grid[t].
 struct ConvAxis {
   std::int64_t step = 1;
   std::vector<std::int64_t> first;
@@ -52,6 +52,10 @@ ConvPlanes conv_planes(const ConvAxis& h, const ConvAxis& w, std::int64_t rows, 
 /// The most rows, in bands of about equal height, whose planes of `channels` channels take `floats`.
 std::int64_t band_rows(const ConvAxis& h, const ConvAxis& w, std::int64_t rows, std::int64_t columns,
                        std::int64_t channels, std::int64_t floats);
+
+/// Null when planes for the smallest band are of a size that memory has room for, else why not.
+/// `back`: planes of y, for results that are pixels of x.
+const char* planes_reason(const Conv2dSizes& s, bool back);
 
 /// Elements that `channels` planes take, with what whole vectors read beyond them.
 std::int64_t planes_floats(const ConvPlanes& planes, std::int64_t channels);

@@ -8,8 +8,8 @@ namespace gpunn::detail {
 inline constexpr int kConvMaxVectors = 4;
 inline constexpr int kConvMaxRows = 8;
 
-/// y[r][pixel] = start[r] + sum over k of weights[r * weight_stride + k] * pixels[offsets[k] + pixel], r being
-/// channels of the result and k pairs of an input channel and a tap, added in ascending order.
+/// y[r][pixel] = start[r] + sum over k of weights[r * weight_stride + k] * pixels[offsets[k] + pixel], r
+/// being channels of the result and k pairs of an input channel and a tap, added in ascending order.
 struct ConvTile {
   const float* weights;
   std::int64_t weight_stride;
@@ -38,11 +38,27 @@ struct ConvDwTile {
   std::int64_t dw_stride;
 };
 
+/// One channel: y[p][q] = start + sum over (r, s) of w[r * S + s] * x[p * pitch + offsets[r * S + s] + q] for
+/// p < rows and q < columns.
+struct DepthwiseTile {
+  const float* x;  // whole vectors are read
+  std::int64_t pitch;
+  const float* w;
+  const std::int64_t* offsets;  // [R * S]
+  std::int64_t R, S;
+  bool stacked;  // the offset of (r, s) is that of (0, s) and r * pitch
+  float start;
+  bool relu;
+  float* y;
+  std::int64_t y_pitch;
+  std::int64_t rows, columns;
+};
+
 /// The code for one SIMD target.
 struct ConvKernels {
   int lanes;
-  int max_vectors;                    // of a tile
-  int max_rows[kConvMaxVectors + 1];  // of a tile, by its vectors
+  int max_vectors;                                                            // of a tile
+  int max_rows[kConvMaxVectors + 1];                                          // of a tile, by its vectors
   void (*tile[kConvMaxVectors + 1][kConvMaxRows + 1])(const ConvTile&);       // [vectors][rows]
   void (*dw_tile[kConvMaxVectors + 1][kConvMaxRows + 1])(const ConvDwTile&);  // [vectors][rows]
   /// to[i] = from[i * step] for i < count

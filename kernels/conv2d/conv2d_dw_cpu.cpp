@@ -7,6 +7,7 @@
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/kernels/conv2d/conv2d_planes_impl.h"
 #include "gpunn/kernels/conv2d/conv2d_tiles_impl.h"
+#include "gpunn/kernels/conv2d/depthwise_dw_impl.h"
 #include "gpunn/kernels/matmul/gemm_impl.h"
 
 namespace gpunn {
@@ -188,6 +189,7 @@ const char* conv2d_dw_cpu_reason(const Conv2dDwProblem& p) {
 std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p) {
   if (nothing(p)) return 0;
   if (is_product(p.sizes)) return gemm_cpu_workspace(product(p));
+  if (detail::is_depthwise(p.sizes)) return detail::depthwise_dw_workspace(p.sizes);
   const Plan plan = plan_of(p.sizes);
   return static_cast<std::size_t>(plan.parts * plan.part_floats + plan.chunks * plan.chunk_floats) *
          sizeof(float);
@@ -196,6 +198,7 @@ std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p) {
 void conv2d_dw_cpu(const Conv2dDwProblem& p, const Exec& exec) {
   if (nothing(p)) return;
   if (is_product(p.sizes)) return gemm_cpu(product(p), exec.workspace, *exec.pool);
+  if (detail::is_depthwise(p.sizes)) return detail::depthwise_dw(p, exec.workspace, *exec.pool);
   const Plan plan = plan_of(p.sizes);
   auto* const sums = static_cast<float*>(exec.workspace);
   exec.pool->run(plan.chunks, [&](std::int64_t chunk) {

@@ -11,6 +11,7 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
     {"onednn", DeviceType::cpu, conv2d_onednn_reason, conv2d_onednn_workspace, Determinism::bitwise,
      conv2d_onednn},
 #endif
+    {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
@@ -19,6 +20,8 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
     {"onednn", DeviceType::cpu, conv2d_dx_onednn_reason, conv2d_dx_onednn_workspace, Determinism::bitwise,
      conv2d_dx_onednn},
 #endif
+    {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
+     conv2d_dx_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
@@ -27,10 +30,14 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
     {"onednn", DeviceType::cpu, conv2d_dw_onednn_reason, conv2d_dw_onednn_workspace, Determinism::bitwise,
      conv2d_dw_onednn},
 #endif
+    {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
+     conv2d_dw_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 
 const Implementation<ChannelGradProblem> kChannelGradEntries[] = {
+    {"cpu", DeviceType::cpu, channel_grad_cpu_reason, channel_grad_cpu_workspace, Determinism::bitwise,
+     channel_grad_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, channel_grad_ref},
 };
 

@@ -7,14 +7,26 @@ namespace gpunn {
 namespace {
 
 const Implementation<Conv2dProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
 const Implementation<Conv2dDxProblem> kDxEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
 const Implementation<Conv2dDwProblem> kDwEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 

@@ -135,6 +135,8 @@ void conv2d_dw_onednn(const Conv2dDwProblem& p, const Exec& exec);
 const char* conv2d_simt_reason(const Conv2dProblem& p);
 const char* conv2d_dx_simt_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_simt_reason(const Conv2dDwProblem& p);
+std::size_t conv2d_cuda_workspace(const Conv2dProblem& p);       // filters in another order
+std::size_t conv2d_dx_cuda_workspace(const Conv2dDxProblem& p);  // likewise
 std::size_t conv2d_dw_cuda_workspace(const Conv2dDwProblem& p);  // pieces of the long sum over the pixels
 void conv2d_simt_cuda(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_simt_cuda(const Conv2dDxProblem& p, const Exec& exec);

@@ -12,6 +12,10 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
      conv2d_onednn},
 #endif
     {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
@@ -22,6 +26,10 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #endif
     {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
      conv2d_dx_cpu},
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
@@ -32,6 +40,10 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
 #endif
     {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
      conv2d_dw_cpu},
+#if GPUNN_HAS_CUDA
+    {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 

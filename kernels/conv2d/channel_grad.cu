@@ -18,6 +18,9 @@ constexpr int kWarps = kThreads / kWarpSize;
 constexpr std::int64_t kRun = 2048;          // elements of a plane that a warp takes at a time
 constexpr std::int64_t kPieceRuns = kWarps;  // at least, so that every warp has one
 
+/// Rows of channels: one pixel is in both orders.
+bool is_matrix(const ChannelGradProblem& p) { return p.channels_last || p.pixels == 1; }
+
 BiasGradProblem as_matrix(const ChannelGradProblem& p) {
   BiasGradProblem m{};
   m.dtype = p.dtype, m.dy = p.dy, m.y = p.y, m.dz = p.dz, m.db = p.db;
@@ -96,12 +99,12 @@ GPUNN_KERNEL __launch_bounds__(kThreads)
 }  // namespace
 
 std::size_t channel_grad_cuda_workspace(const ChannelGradProblem& p) {
-  if (p.channels_last) return bias_grad_cuda_workspace(as_matrix(p));
+  if (is_matrix(p)) return bias_grad_cuda_workspace(as_matrix(p));
   return p.want_db ? static_cast<std::size_t>(channel_pieces(p) * p.K) * sizeof(float) : 0;
 }
 
 void channel_grad_cuda(const ChannelGradProblem& p, const Exec& exec) {
-  if (p.channels_last) return bias_grad_cuda(as_matrix(p), exec);
+  if (is_matrix(p)) return bias_grad_cuda(as_matrix(p), exec);
   auto* const partial = p.want_db ? static_cast<float*>(exec.workspace) : nullptr;
   const std::int64_t pieces = channel_pieces(p);
   for_device_dtype(p.dtype, [&](auto zero) {

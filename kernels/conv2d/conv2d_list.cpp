@@ -7,18 +7,34 @@ namespace gpunn {
 namespace {
 
 const Implementation<Conv2dProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_depthwise_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
 const Implementation<Conv2dDxProblem> kDxEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_dx_depthwise_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
 const Implementation<Conv2dDwProblem> kDwEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
+     Determinism::bitwise, conv2d_dw_depthwise_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 
 const Implementation<ChannelGradProblem> kChannelGradEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, [](const ChannelGradProblem& p) { return device_dtype_reason(p.dtype); },
+     channel_grad_cuda_workspace, Determinism::bitwise, channel_grad_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, channel_grad_ref},
 };
 

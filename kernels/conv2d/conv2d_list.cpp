@@ -10,6 +10,7 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_depthwise_cuda},
+    {"direct", DeviceType::cuda, conv2d_direct_reason, nullptr, Determinism::bitwise, conv2d_direct_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };

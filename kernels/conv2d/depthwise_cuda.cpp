@@ -137,11 +137,16 @@ const char* tile_reason(const DepthwiseProblem& p, bool channels_last, bool dw) 
   return std::int64_t{t.planes} * t.rows * t.columns + filters <= kSharedFloats ? nullptr : reason;
 }
 
+/// Planes of one pixel are in both orders, and a block each would be too much for them.
+bool are_last(const Conv2dSizes& s) {
+  return s.channels_last || (s.H == 1 && s.W == 1 && s.P == 1 && s.Q == 1);
+}
+
 template <class P>
 const char* reason(const P& p, bool dw) {
   if (const char* const why = device_dtype_reason(p.dtype)) return why;
   if (const char* const why = sizes_reason(p.sizes)) return why;
-  return tile_reason(walk_of(p), p.sizes.channels_last, dw);
+  return tile_reason(walk_of(p), are_last(p.sizes), dw);
 }
 
 }  // namespace
@@ -151,21 +156,21 @@ const char* conv2d_dx_depthwise_reason(const Conv2dDxProblem& p) { return reason
 const char* conv2d_dw_depthwise_reason(const Conv2dDwProblem& p) { return reason(p, true); }
 
 void conv2d_depthwise_cuda(const Conv2dProblem& p, const Exec& exec) {
-  run(walk_of(p), p.sizes.channels_last, exec);
+  run(walk_of(p), are_last(p.sizes), exec);
 }
 
 void conv2d_dx_depthwise_cuda(const Conv2dDxProblem& p, const Exec& exec) {
-  run(walk_of(p), p.sizes.channels_last, exec);
+  run(walk_of(p), are_last(p.sizes), exec);
 }
 
 std::size_t conv2d_dw_depthwise_workspace(const Conv2dDwProblem& p) {
-  const int pieces = dw_pieces(walk_of(p), p.sizes.channels_last);
+  const int pieces = dw_pieces(walk_of(p), are_last(p.sizes));
   return static_cast<std::size_t>(pieces * p.sizes.w_elements()) * sizeof(float);
 }
 
 void conv2d_dw_depthwise_cuda(const Conv2dDwProblem& p, const Exec& exec) {
   const DepthwiseProblem walk = walk_of(p);
-  const bool last = p.sizes.channels_last;
+  const bool last = are_last(p.sizes);
   auto* const partial = static_cast<float*>(exec.workspace);
   const int parts = dw_parts(walk, last), pieces = dw_pieces(walk, last);
   if (pieces > 0 && last) depthwise_dw_channels_cuda(walk, parts, pieces, partial, exec);

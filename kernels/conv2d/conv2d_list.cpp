@@ -15,6 +15,10 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
     {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
      conv2d_simt_cuda},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_depthwise_cuda},
+    {"direct", DeviceType::cuda, conv2d_direct_reason, nullptr, Determinism::bitwise, conv2d_direct_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
@@ -29,6 +33,9 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #if GPUNN_HAS_CUDA
     {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
      conv2d_dx_simt_cuda},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_dx_depthwise_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
@@ -43,6 +50,9 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
 #if GPUNN_HAS_CUDA
     {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
      conv2d_dw_simt_cuda},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
+     Determinism::bitwise, conv2d_dw_depthwise_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
@@ -50,6 +60,10 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
 const Implementation<ChannelGradProblem> kChannelGradEntries[] = {
     {"cpu", DeviceType::cpu, channel_grad_cpu_reason, channel_grad_cpu_workspace, Determinism::bitwise,
      channel_grad_cpu},
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, [](const ChannelGradProblem& p) { return device_dtype_reason(p.dtype); },
+     channel_grad_cuda_workspace, Determinism::bitwise, channel_grad_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, channel_grad_ref},
 };
 

@@ -2,6 +2,7 @@
 
 #include "gpunn/core/primitives_impl.h"
 #include "gpunn/kernels/chain/chain_impl.h"
+#include "gpunn/kernels/conv2d/conv2d_impl.h"
 #include "gpunn/kernels/count/count_impl.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy_impl.h"
 #include "gpunn/kernels/ctc/ctc_impl.h"
@@ -261,6 +262,16 @@ void add_count(std::vector<OpInfo>& table) {
   add("bucketize", {describe(kSearch)}, kPlaces);
 }
 
+/// The gradients of each are the other two; conv2d's end (bias, relu) has a pass of its own.
+void add_convolutions(std::vector<OpInfo>& table) {
+  const ListInfo y = describe(kConv2d), dx = describe(kConv2dDx), dw = describe(kConv2dDw);
+  const ListInfo end = describe(kChannelGrad);
+  for (const char* name : {"conv2d", "conv1d"}) table.push_back({name, "conv2d", {y, dx, dw, end}});
+  table.push_back({"conv2d_dx", "conv2d", {dx, y, dw}});
+  table.push_back({"conv2d_dw", "conv2d", {dw, y, dx}});
+  table.push_back({"conv_transpose2d", "conv2d", {dx, y, dw, end}});
+}
+
 void add_random(std::vector<OpInfo>& table) {
   table.push_back({"dropout", "random", {describe(kDropout)}});
   constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
@@ -301,6 +312,7 @@ std::vector<OpInfo> op_table() {
   table.push_back({"nll_loss",
                    "cross_entropy",
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
+  add_convolutions(table);
   add_losses(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";

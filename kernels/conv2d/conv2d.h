@@ -16,8 +16,8 @@
 // Backward keeps x and w, with relu y as well. Determinism: bitwise, whatever the number of threads.
 // Errors: InvalidArgument for undefined tensors, ranks, dtypes and devices that differ, sizes that do not fit
 // each other, groups that do not divide both numbers of channels, stride, dilation or groups below 1,
-// negative padding, a filter larger than the padded picture, and `same` with a stride. An empty batch gives
-// an empty result.
+// negative padding, a filter larger than the padded picture, `same` with a stride, and any size but that of
+// the batch that is 0 or 2^31 and more. An empty batch gives an empty result (and dw of zeros).
 //
 // Source: V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
 #include <cstdint>
@@ -41,8 +41,9 @@ struct Conv2dOptions {
 GPUNN_API Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b = {},
                         const Conv2dOptions& options = {});
 
-/// The gradient of conv2d by x: from dy [N, K, P, Q] and w to [N, C, H, W], `height` and `width` being those
-/// of x (several give one P).
+/// The gradient of conv2d by x: from dy [N, K, P, Q] and w to [N, C, H, W]; `x_size` is {H, W} (several give
+/// one P). dy is the gradient of what comes before relu: options with relu are refused, here and in
+/// conv2d_dw.
 GPUNN_API Tensor conv2d_dx(const Tensor& dy, const Tensor& w, Size2d x_size,
                            const Conv2dOptions& options = {});
 

@@ -13,7 +13,9 @@ class TuningKey;
 /// Sizes shared by the three problems. Element (n, c, h, w) of a picture is at
 /// ((n C + c) H + h) W + w, in channels-last order at ((n H + h) W + w) C + c; element (k, c, r, s) of a
 /// filter at ((k C/groups + c) R + r) S + s in both. Row p of y sees rows p stride_h - pad_h + r dilation_h
-/// of x; those outside [0, H) are zeros, so what is missing at the bottom needs no number of its own.
+/// of x; those outside [0, H) are zeros, so what is missing at the bottom needs no number of its own. P may
+/// be less than what fits (output padding of a transposed convolution). All sizes are at least 1 and all but
+/// N below 2^31, as are strides, padding and dilation; N, too, is at least 1 in a problem.
 struct Conv2dSizes {
   std::int64_t N, C, H, W;  // x
   std::int64_t K, R, S;     // filters
@@ -97,7 +99,7 @@ void describe(const Conv2dDwProblem& p, TuningKey& key);
 extern const ImplementationList<Conv2dProblem> kConv2d;            // "conv2d", "forward"
 extern const ImplementationList<Conv2dDxProblem> kConv2dDx;        // "conv2d_dx", "forward"
 extern const ImplementationList<Conv2dDwProblem> kConv2dDw;        // "conv2d_dw", "forward"
-extern const ImplementationList<ChannelGradProblem> kChannelGrad;  // "conv2d", "backward"
+extern const ImplementationList<ChannelGradProblem> kChannelGrad;  // "channel_grad", "backward"
 
 // Any floating dtype, host memory.
 void conv2d_ref(const Conv2dProblem& p, const Exec& exec);

@@ -4,6 +4,7 @@
 namespace gpunn::parity {
 
 void add_chain_cases(Suite& suite);
+void add_conv2d_cases(Suite& suite);
 void add_count_cases(Suite& suite);
 void add_cross_entropy_cases(Suite& suite);
 void add_ctc_cases(Suite& suite);
@@ -24,6 +25,7 @@ void add_sort_cases(Suite& suite);
 Suite all_cases() {
   Suite suite;
   add_chain_cases(suite);
+  add_conv2d_cases(suite);
   add_count_cases(suite);
   add_cross_entropy_cases(suite);
   add_ctc_cases(suite);

@@ -59,10 +59,8 @@ void draw(const Tensor& weight, const Tensor& bias) {
   if (bias.defined()) init::uniform(bias, -bound, bound);
 }
 
-// Each result is a sum of as many products as a filter has weights.
-double products(const Tensor& weight, const Shape& results) {
-  return 2 * static_cast<double>(results.numel()) *
-         static_cast<double>(weight.numel() / std::max<std::int64_t>(weight.size(0), 1));
+double products(std::int64_t per_element, const Shape& elements) {
+  return 2 * static_cast<double>(elements.numel()) * static_cast<double>(per_element);
 }
 
 }  // namespace
@@ -79,6 +77,7 @@ Conv1d::Conv1d(std::int64_t in_channels, std::int64_t out_channels, std::int64_t
     weight = Parameter(empty({out_channels, in_channels / options.groups, kernel_size}));
     if (options.bias) bias = Parameter(empty({out_channels}));
   }
+  products_ = weight.numel() / weight.size(0);
   reset_parameters();
 }
 
@@ -96,7 +95,7 @@ Tensor Conv1d::forward_with(const Tensor& x, const Tensor& w) const {
   return conv1d(pad(x, {border.before, border.after}, pad_mode(o.padding_mode)), w, bias, options);
 }
 
-double Conv1d::flops(const Shape&, const Shape& y) const { return products(weight, y); }
+double Conv1d::flops(const Shape&, const Shape& y) const { return products(products_, y); }
 
 Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Size2d kernel_size,
                const Conv2dLayerOptions& options)
@@ -107,10 +106,10 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Size2d kerne
               "expected Conv2d stride 1 with `same`, got ", text(options.stride));
   {
     const MemoryTagScope tag(MemoryTag::weights);
-    weight =
-        Parameter(empty({out_channels, in_channels / options.groups, kernel_size.h, kernel_size.w}));
+    weight = Parameter(empty({out_channels, in_channels / options.groups, kernel_size.h, kernel_size.w}));
     if (options.bias) bias = Parameter(empty({out_channels}));
   }
+  products_ = weight.numel() / weight.size(0);
   reset_parameters();
 }
 
@@ -126,13 +125,12 @@ Tensor Conv2d::forward_with(const Tensor& x, const Tensor& w, bool relu) const {
   const Border rows = border_of(same, o.padding.size().h, o.dilation.h, kernel_.h);
   const Border columns = border_of(same, o.padding.size().w, o.dilation.w, kernel_.w);
   options.padding = 0;
-  Tensor padded =
-      pad(x, {columns.before, columns.after, rows.before, rows.after}, pad_mode(o.padding_mode));
+  Tensor padded = pad(x, {columns.before, columns.after, rows.before, rows.after}, pad_mode(o.padding_mode));
   if (x.layout() == Layout::channels_last) padded = padded.contiguous(Layout::channels_last);
   return conv2d(padded, w, bias, options);
 }
 
-double Conv2d::flops(const Shape&, const Shape& y) const { return products(weight, y); }
+double Conv2d::flops(const Shape&, const Shape& y) const { return products(products_, y); }
 
 ConvTranspose2d::ConvTranspose2d(std::int64_t in_channels, std::int64_t out_channels, Size2d kernel_size,
                                  const ConvTranspose2dLayerOptions& options)
@@ -149,10 +147,10 @@ ConvTranspose2d::ConvTranspose2d(std::int64_t in_channels, std::int64_t out_chan
               "expected ConvTranspose2d output_padding below stride or dilation, got ", text(more));
   {
     const MemoryTagScope tag(MemoryTag::weights);
-    weight =
-        Parameter(empty({in_channels, out_channels / options.groups, kernel_size.h, kernel_size.w}));
+    weight = Parameter(empty({in_channels, out_channels / options.groups, kernel_size.h, kernel_size.w}));
     if (options.bias) bias = Parameter(empty({out_channels}));
   }
+  products_ = weight.numel() / weight.size(0);
   reset_parameters();
 }
 
@@ -163,6 +161,6 @@ Tensor ConvTranspose2d::forward_with(const Tensor& x, const Tensor& w) const {
 }
 
 // Each element of x goes into as many products as its filter has weights.
-double ConvTranspose2d::flops(const Shape& x, const Shape&) const { return products(weight, x); }
+double ConvTranspose2d::flops(const Shape& x, const Shape&) const { return products(products_, x); }
 
 }  // namespace gpunn

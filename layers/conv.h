@@ -2,7 +2,6 @@
 // Convolutions as layers. Formulas, dtypes and memory orders are those of the ops (kernels/conv2d/conv2d.h);
 // names, defaults, keys and initial values are PyTorch's: "weight" and "bias" from U(±1/sqrt(fan_in)), fan_in
 // being the product of the weight's extents but the first. Weights are made on default_device().
-#include <array>
 #include <cstdint>
 
 #include "gpunn/kernels/conv2d/conv2d.h"
@@ -48,6 +47,7 @@ class GPUNN_API Conv1d : public Module, public LayerCost {
  private:
   Conv1dLayerOptions options_;
   std::int64_t kernel_;
+  std::int64_t products_ = 0;  // for each element of the result
 };
 
 struct Conv2dLayerOptions {
@@ -85,6 +85,7 @@ class GPUNN_API Conv2d : public Module, public LayerCost {
  private:
   Conv2dLayerOptions options_;
   Size2d kernel_;
+  std::int64_t products_ = 0;  // for each element of the result
 };
 
 struct ConvTranspose2dLayerOptions {
@@ -96,8 +97,8 @@ struct ConvTranspose2dLayerOptions {
   Size2d dilation = 1;
 };
 
-/// The transposed convolution: [N, in, H, W] to [N, out, P, Q], P = (H - 1) stride - 2 padding + dilation (R -
-/// 1) + output_padding + 1. Keys "weight" [in, out / groups, R, S] and "bias" [out]. Errors as Conv1d, and
+/// The transposed convolution: [N, in, H, W] to [N, out, P, Q], P = (H - 1) stride - 2 padding + dilation (R
+/// - 1) + output_padding + 1. Keys "weight" [in, out / groups, R, S] and "bias" [out]. Errors as Conv1d, and
 /// for an output_padding that is neither below the stride nor below the dilation.
 class GPUNN_API ConvTranspose2d : public Module, public LayerCost {
  public:
@@ -118,6 +119,7 @@ class GPUNN_API ConvTranspose2d : public Module, public LayerCost {
 
  private:
   ConvTranspose2dOptions options_;
+  std::int64_t products_ = 0;  // for each element of the input
 };
 
 }  // namespace gpunn

@@ -78,12 +78,10 @@ Tensor BatchNorm::run(const Tensor& x, const Tensor& residual, bool cut_off) {
     return cut_off ? relu(y) : y;
   }
   const bool batch_statistics = is_training() || !running_mean.defined();
-  const Tensor y = batch_norm(x, running_mean, running_var, weight, bias,
-                              {.training = batch_statistics,
-                               .momentum = momentum_of_step(),
-                               .eps = options_.eps,
-                               .relu = cut_off},
-                              residual);
+  const Tensor y = batch_norm(
+      x, running_mean, running_var, weight, bias,
+      {.training = batch_statistics, .momentum = momentum_of_step(), .eps = options_.eps, .relu = cut_off},
+      residual);
   return y;
 }
 

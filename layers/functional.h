@@ -6,6 +6,7 @@
 #include "gpunn/kernels/elementwise/compare.h"          // IWYU pragma: export
 #include "gpunn/kernels/elementwise/elementwise.h"      // IWYU pragma: export
 #include "gpunn/kernels/elementwise/math_functions.h"   // IWYU pragma: export
+#include "gpunn/kernels/indexing/indexing.h"            // IWYU pragma: export
 #include "gpunn/kernels/loss/loss.h"                    // IWYU pragma: export
 #include "gpunn/kernels/matmul/matmul.h"                // IWYU pragma: export
 #include "gpunn/kernels/movement/movement.h"            // IWYU pragma: export

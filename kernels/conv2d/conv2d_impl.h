@@ -26,6 +26,7 @@ struct Conv2dSizes {
   std::int64_t groups;  // divides C and K
   bool channels_last;   // x, y and their gradients
 
+  bool operator==(const Conv2dSizes&) const = default;
   constexpr std::int64_t x_elements() const { return N * C * H * W; }
   constexpr std::int64_t y_elements() const { return N * K * P * Q; }
   constexpr std::int64_t w_elements() const { return K * (C / groups) * R * S; }
@@ -121,6 +122,9 @@ void channel_grad_cpu(const ChannelGradProblem& p, const Exec& exec);
 const char* conv2d_onednn_reason(const Conv2dProblem& p);
 const char* conv2d_dx_onednn_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_onednn_reason(const Conv2dDwProblem& p);
+std::size_t conv2d_onednn_workspace(const Conv2dProblem& p);
+std::size_t conv2d_dx_onednn_workspace(const Conv2dDxProblem& p);
+std::size_t conv2d_dw_onednn_workspace(const Conv2dDwProblem& p);
 void conv2d_onednn(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_onednn(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_onednn(const Conv2dDwProblem& p, const Exec& exec);

@@ -7,14 +7,26 @@ namespace gpunn {
 namespace {
 
 const Implementation<Conv2dProblem> kForwardEntries[] = {
+#if GPUNN_HAS_ONEDNN_HEADERS
+    {"onednn", DeviceType::cpu, conv2d_onednn_reason, conv2d_onednn_workspace, Determinism::bitwise,
+     conv2d_onednn},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
 const Implementation<Conv2dDxProblem> kDxEntries[] = {
+#if GPUNN_HAS_ONEDNN_HEADERS
+    {"onednn", DeviceType::cpu, conv2d_dx_onednn_reason, conv2d_dx_onednn_workspace, Determinism::bitwise,
+     conv2d_dx_onednn},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
 
 const Implementation<Conv2dDwProblem> kDwEntries[] = {
+#if GPUNN_HAS_ONEDNN_HEADERS
+    {"onednn", DeviceType::cpu, conv2d_dw_onednn_reason, conv2d_dw_onednn_workspace, Determinism::bitwise,
+     conv2d_dw_onednn},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 

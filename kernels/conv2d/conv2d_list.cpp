@@ -13,12 +13,11 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
 #endif
     {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
 #if GPUNN_HAS_CUDA
-    {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
-     conv2d_simt_cuda},
-#if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_depthwise_cuda},
     {"direct", DeviceType::cuda, conv2d_direct_reason, nullptr, Determinism::bitwise, conv2d_direct_cuda},
+    {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_simt_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
@@ -31,11 +30,10 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
     {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
      conv2d_dx_cpu},
 #if GPUNN_HAS_CUDA
-    {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
-     conv2d_dx_simt_cuda},
-#if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_dx_depthwise_cuda},
+    {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_simt_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
@@ -48,11 +46,10 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
     {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
      conv2d_dw_cpu},
 #if GPUNN_HAS_CUDA
-    {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
-     conv2d_dw_simt_cuda},
-#if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
      Determinism::bitwise, conv2d_dw_depthwise_cuda},
+    {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_simt_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };

@@ -8,6 +8,8 @@ namespace {
 
 const Implementation<Conv2dProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
+    {"mma", DeviceType::cuda, conv2d_mma_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
      conv2d_simt_cuda},
 #endif
@@ -16,6 +18,8 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
 
 const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #if GPUNN_HAS_CUDA
+    {"mma", DeviceType::cuda, conv2d_dx_mma_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
      conv2d_dx_simt_cuda},
 #endif
@@ -24,6 +28,8 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 
 const Implementation<Conv2dDwProblem> kDwEntries[] = {
 #if GPUNN_HAS_CUDA
+    {"mma", DeviceType::cuda, conv2d_dw_mma_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
      conv2d_dw_simt_cuda},
 #endif

@@ -10,6 +10,7 @@
 
 #include "gpunn/core/kernel_macros.cuh"
 #include "gpunn/kernels/common/convert.cuh"
+#include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/common/tile_order.cuh"
 #include "gpunn/kernels/conv2d/conv2d_impl.h"
 #include "gpunn/kernels/ptx/cp_async.cuh"
@@ -183,6 +184,13 @@ inline const char* sizes_reason(const Conv2dSizes& s) {
     return "takes fewer than 2^31 tiles";
   // A block of threads for each channel or two is nearly idle; there are kernels for that.
   return s.groups <= 4096 ? nullptr : "takes up to 4096 groups";
+}
+
+/// Why tensor cores do not take a problem.
+inline const char* mma_reason(const Conv2dSizes& sizes, DType dtype, bool tf32) {
+  if (dtype == DType::f32 && !tf32) return "takes f32 only where TF32 is allowed";
+  const char* const reason = device_dtype_reason(dtype);
+  return reason ? reason : sizes_reason(sizes);
 }
 
 }  // namespace gpunn::conv2d_device

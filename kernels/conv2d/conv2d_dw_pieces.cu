@@ -1,7 +1,6 @@
 // The sums over pieces of the pixels, added up to dw. Eight threads share an element, each adding every
 // eighth piece, and their sums are added in order: bits depend on sizes alone.
 #include "gpunn/core/launch.cuh"
-#include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/conv2d/conv2d_dw_device.cuh"
 
 namespace gpunn {

@@ -1,7 +1,6 @@
 // Filters in the order in which the products of matrices read them: [K, taps, C/groups] for forward in
 // channels-last order, [groups, taps, K/groups, C/groups] for dx, with the taps of a phase together.
 #include "gpunn/core/launch.cuh"
-#include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/conv2d/conv2d_windows.cuh"
 
 namespace gpunn {

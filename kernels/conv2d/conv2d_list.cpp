@@ -16,6 +16,8 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
     {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_depthwise_cuda},
     {"direct", DeviceType::cuda, conv2d_direct_reason, nullptr, Determinism::bitwise, conv2d_direct_cuda},
+    {"mma", DeviceType::cuda, conv2d_mma_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
      conv2d_simt_cuda},
 #endif
@@ -32,6 +34,8 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_dx_depthwise_cuda},
+    {"mma", DeviceType::cuda, conv2d_dx_mma_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
      conv2d_dx_simt_cuda},
 #endif
@@ -48,6 +52,8 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
      Determinism::bitwise, conv2d_dw_depthwise_cuda},
+    {"mma", DeviceType::cuda, conv2d_dw_mma_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_mma_cuda},
     {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
      conv2d_dw_simt_cuda},
 #endif

@@ -14,49 +14,33 @@ namespace {
 using namespace conv2d_device;
 using namespace simt_tile;
 
-/// Where a thread stands in the taps, and how it goes on.
-struct Walk {
-  Taps taps;
-  Counter counter;
-  Digits at, by, rest;  // after each element; after a tile
-};
-
 /// With `along_k` a thread stays with its k of each tile, else it takes kPart of them in a row.
 template <int kTile>
-GPUNN_DEVICE Walk walk_of(const Taps& taps, bool along_k) {
-  constexpr int kPart = kTile * kTileK / kThreads;
+inline constexpr int kPart = kTile * kTileK / kThreads;
+
+template <int kTile>
+GPUNN_DEVICE TapWalk walk_of(const Taps& taps, bool along_k) {
   const int t = static_cast<int>(threadIdx.x);
-  Walk walk{taps, taps.counter(), {}, {}, {}};
-  walk.at = walk.counter.split(along_k ? t % kTileK : t / kTile * kPart);
-  walk.by = walk.counter.split(1);
-  walk.rest = walk.counter.split(along_k ? kTileK : kTileK - kPart);
-  return walk;
+  return along_k ? walk_taps(taps, t % kTileK, kTileK)
+                 : walk_taps(taps, t / kTile * kPart<kTile>, kTileK - kPart<kTile>);
 }
 
-/// The next tile [kTileK, kTile] of what the windows see.
+/// The next tile of what the windows see.
 template <int kTile>
 GPUNN_DEVICE void gather(Tile<kTile>& to, const float* source, const Window (&windows)[kTile], bool along_k,
-                         Walk& walk) {
-  constexpr int kPart = kTile * kTileK / kThreads;
+                         TapWalk& walk) {
   const int t = static_cast<int>(threadIdx.x);
-  if (along_k) {
-    const int k = t % kTileK;
-    const Tap tap = walk.taps(walk.at);
-    GPUNN_UNROLL
-    for (int i = 0; i < kPart; ++i) {
-      const int m = t / kTileK + i * (kThreads / kTileK);
-      copy_seen(&to[k][m], source, walk.taps.from, windows[m], tap);
-    }
-  } else {
-    const int m = t % kTile;
-    const Window window = windows[m];
-    GPUNN_ROLLED
-    for (int i = 0; i < kPart; ++i) {
-      copy_seen(&to[t / kTile * kPart + i][m], source, walk.taps.from, window, walk.taps(walk.at));
-      walk.counter.advance(walk.at, walk.by);
-    }
+  if (!along_k)
+    return copy_part<kPart<kTile>, kTile + kPad>(&to[t / kTile * kPart<kTile>][t % kTile], source,
+                                                 windows[t % kTile], walk);
+  const int k = t % kTileK;
+  const Tap tap = walk.tap();
+  GPUNN_UNROLL
+  for (int i = 0; i < kPart<kTile>; ++i) {
+    const int m = t / kTileK + i * (kThreads / kTileK);
+    copy_seen(&to[k][m], source, walk.taps.from, windows[m], tap);
   }
-  walk.counter.advance(walk.at, walk.rest);
+  walk.next_tile();
 }
 
 template <int kTile, bool kDx>
@@ -73,7 +57,7 @@ GPUNN_KERNEL __launch_bounds__(kThreads, 2) conv2d_fwd_simt_kernel(const __grid_
                                static_cast<std::int64_t>(part.group) * p.filter_taps * p.columns +
                                (kDx ? part.first_tap * p.columns : 0);
   const bool along_k = p.from.channel == 1 && p.channel_inner;
-  Walk walk = walk_of<kTile>(taps_of(p, part), along_k);
+  TapWalk walk = walk_of<kTile>(taps_of(p, part), along_k);
   const int steps = (part.K + kTileK - 1) / kTileK;
   const auto load = [&](int step) {
     if (step < steps) {

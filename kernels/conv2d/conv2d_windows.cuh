@@ -89,6 +89,32 @@ GPUNN_DEVICE Taps taps_of(const WindowProduct& p, const Part& part) {
   return {p.from, part.h, part.w, p.channels, p.channel_inner};
 }
 
+/// Where a thread stands in the taps, and how it goes on.
+struct TapWalk {
+  Taps taps;
+  Counter counter;
+  Digits at, one, rest;
+
+  GPUNN_DEVICE Tap tap() const { return taps(at); }
+  GPUNN_DEVICE void next_tap() { counter.advance(at, one); }
+  GPUNN_DEVICE void next_tile() { counter.advance(at, rest); }
+};
+GPUNN_DEVICE TapWalk walk_taps(const Taps& taps, int first, int rest) {
+  const Counter counter = taps.counter();
+  return {taps, counter, counter.split(first), counter.split(1), counter.split(rest)};
+}
+
+/// Copies what a window sees at the next kPart taps, elements kLd apart, and goes on to the next tile.
+template <int kPart, int kLd, class T>
+GPUNN_DEVICE void copy_part(T* to, const T* source, const Window& window, TapWalk& walk) {
+  GPUNN_UNROLL
+  for (int i = 0; i < kPart; ++i) {
+    copy_seen(to + i * kLd, source, walk.taps.from, window, walk.tap());
+    walk.next_tap();
+  }
+  walk.next_tile();
+}
+
 /// Writes the result of a window and a column from its sum of products.
 template <class T>
 GPUNN_DEVICE void deliver(const WindowProduct& p, const Part& part, std::int64_t place, std::int64_t column,

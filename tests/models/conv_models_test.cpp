@@ -273,6 +273,7 @@ TEST(Detector, LeavesOutRepeatedBoxes) {
   std::vector<float> z(14, 0.0f);
   for (std::size_t cell = 0; cell < 2; ++cell) {
     z[cell] = 20 + static_cast<float>(cell);
+    z[2 + cell] = cell == 0 ? 20 : -20;  // centres on the border between the cells
     z[6 + cell] = z[8 + cell] = 20;
   }
   for (const float second : {0.0f, 10.0f}) {  // the label of the second box: as the first one's, or the other

@@ -11,6 +11,7 @@
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
+#include "gpunn/kernels/norm/norm_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
@@ -261,6 +262,15 @@ void add_count(std::vector<OpInfo>& table) {
   add("bucketize", {describe(kSearch)}, kPlaces);
 }
 
+void add_norms(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> batch{describe(kBatchNormForward), describe(kBatchNormBackward)};
+  const std::vector<ListInfo> rows{describe(kRowNormForward), describe(kRowNormBackward)};
+  table.push_back({"batch_norm", "norm", batch});
+  for (const char* name : {"layer_norm", "rms_norm", "group_norm"}) table.push_back({name, "norm", rows});
+  table.push_back({"instance_norm", "norm", {rows[0], rows[1], batch[0], batch[1]}});
+  table.push_back({"local_response_norm", "norm", {}, "squares, sums of narrowed views, pow and div"});
+}
+
 void add_random(std::vector<OpInfo>& table) {
   table.push_back({"dropout", "random", {describe(kDropout)}});
   constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
@@ -302,6 +312,7 @@ std::vector<OpInfo> op_table() {
                    "cross_entropy",
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
   add_losses(table);
+  add_norms(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

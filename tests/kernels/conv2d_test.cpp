@@ -243,7 +243,7 @@ TEST_P(Conv2dOnDevice, RefusesSizesThatOverflow) {
   expect_refused([&] { conv2d(x, w, {}, {.stride = kHuge}); }, "expected stride");
   expect_refused([&] { conv2d(x, w, {}, {.groups = kHuge}); }, "expected groups");
   expect_refused([&] { conv2d(x, w, {}, {.padding = (std::int64_t{1} << 31) - 1}); }, "size of the result");
-  expect_refused([&] { conv2d_dx(x, w, {kHuge, 5}); }, "expected height");
+  expect_refused([&] { conv2d_dx(x, t, {kHuge, 5}); }, "expected height");
   expect_refused([&] { conv2d_dx(x, t, 7, {.groups = kHuge}); }, "expected groups");
   expect_refused([&] { conv2d_dw(x, x, {kHuge, kHuge}); }, "expected height of the filters");
   expect_refused([&] { conv_transpose2d(x, t, {}, {.groups = kHuge}); }, "expected groups");

@@ -11,6 +11,12 @@ namespace {
 
 constexpr int kThreads = kDepthwiseThreads;
 
+/// Blocks of a multiprocessor: registers for a window's filters, without a spill.
+template <int kSize>
+inline constexpr int kBlocks = kSize == 3   ? 6
+                               : kSize == 7 ? 4
+                                            : 5;
+
 /// Filters of term j for the tile's planes to `to` [planes, R S], turned for dx.
 template <class T>
 GPUNN_DEVICE void load_filters(float* to, const DepthwiseProblem& p, int first, int planes, int j) {
@@ -70,7 +76,7 @@ GPUNN_DEVICE void store_column(const DepthwiseProblem& p, int plane, int row, in
 
 /// A block has one tile of each of `tile.planes` planes.
 template <class T, int kSize, int kStride>
-GPUNN_KERNEL __launch_bounds__(kThreads)
+GPUNN_KERNEL __launch_bounds__(kThreads, kBlocks<kSize>)
     depthwise_fwd_planes_kernel(const DepthwiseProblem p, const PlaneTile tile) {
   GPUNN_DYN_SHARED(memory);
   float* const source = reinterpret_cast<float*>(memory);  // [planes, rows, columns]

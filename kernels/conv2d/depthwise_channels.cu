@@ -13,6 +13,12 @@ namespace {
 constexpr int kThreads = kDepthwiseThreads;
 constexpr int kVector = 4;
 
+/// Blocks of a multiprocessor: registers for a row of filters, without a spill.
+template <int kWidth, int kSize>
+inline constexpr int kBlocks = kWidth == 1  ? 6
+                               : kSize == 3 ? 4
+                                            : 3;
+
 /// A thread's channels in its targets.
 template <int kWidth>
 using Sums = float[kGroupColumns][kWidth];
@@ -129,7 +135,7 @@ GPUNN_DEVICE void walk_group(const DepthwiseProblem& p, const Group& g, int chan
 }
 
 template <class T, int kWidth, int kSize>
-GPUNN_KERNEL __launch_bounds__(kThreads)
+GPUNN_KERNEL __launch_bounds__(kThreads, kBlocks<kWidth, kSize>)
     depthwise_fwd_channels_kernel(const DepthwiseProblem p, const ChannelTile tile) {
   GPUNN_DYN_SHARED(memory);
   float* const filters = reinterpret_cast<float*>(memory);  // [terms, R S, channels]

@@ -195,7 +195,10 @@ GPUNN_DEVICE void deliver(float (&sums)[kWarps][kWarpSize], float sum, float* to
 
 /// Block (32 channels of dy, piece of the rows of all images), a warp a row; `partial` [pieces, K, R S].
 template <class T, int kSize, int kStride>
-GPUNN_KERNEL __launch_bounds__(kThreads)
+GPUNN_KERNEL __launch_bounds__(kThreads, kSize == 7   ? 2
+                                         : kSize == 5 ? 3
+                                         : kSize == 3 ? 4
+                                                      : 5)
     depthwise_dw_channels_kernel(const DepthwiseProblem p, int rows, int pieces, float* partial) {
   GPUNN_SHARED(sums, float[kWarps][kWarpSize]);
   const int taps = p.taps(), blocks = (p.target_channels + kWarpSize - 1) / kWarpSize;

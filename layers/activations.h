@@ -194,6 +194,19 @@ class GPUNN_API Flatten : public Module {
   int start_dim_, end_dim_;
 };
 
+/// Dimension `dim` as several; one of `sizes` may be -1.
+class GPUNN_API Unflatten : public Module {
+ public:
+  Unflatten(int dim, const Shape& sizes) : dim_(dim), sizes_(sizes) {}
+  /// Throws InvalidArgument when the sizes do not multiply to the extent.
+  Tensor forward(const Tensor& x) override;
+  GPUNN_MEMBERS()
+
+ private:
+  int dim_;
+  Shape sizes_;
+};
+
 /// Its input.
 class GPUNN_API Identity : public Module {
  public:

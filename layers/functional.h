@@ -1,13 +1,19 @@
 #pragma once
 // The ops that models call, in one include: torch.nn.functional's place.
+#include "gpunn/kernels/conv2d/conv2d.h"                // IWYU pragma: export
 #include "gpunn/kernels/cross_entropy/cross_entropy.h"  // IWYU pragma: export
 #include "gpunn/kernels/elementwise/activations.h"      // IWYU pragma: export
 #include "gpunn/kernels/elementwise/compare.h"          // IWYU pragma: export
 #include "gpunn/kernels/elementwise/elementwise.h"      // IWYU pragma: export
 #include "gpunn/kernels/elementwise/math_functions.h"   // IWYU pragma: export
+#include "gpunn/kernels/indexing/indexing.h"            // IWYU pragma: export
 #include "gpunn/kernels/loss/loss.h"                    // IWYU pragma: export
 #include "gpunn/kernels/matmul/matmul.h"                // IWYU pragma: export
 #include "gpunn/kernels/movement/movement.h"            // IWYU pragma: export
+#include "gpunn/kernels/norm/norm.h"                    // IWYU pragma: export
+#include "gpunn/kernels/pool/pool.h"                    // IWYU pragma: export
+#include "gpunn/kernels/random/random.h"                // IWYU pragma: export
 #include "gpunn/kernels/reduce/reduce.h"                // IWYU pragma: export
+#include "gpunn/kernels/resize/resize.h"                // IWYU pragma: export
 #include "gpunn/kernels/scan/scan.h"                    // IWYU pragma: export
 #include "gpunn/kernels/softmax/softmax.h"              // IWYU pragma: export

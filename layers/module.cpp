@@ -10,12 +10,14 @@
 #include <typeinfo>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/layers/detail/call_observer.h"
 
 namespace gpunn {
 
 namespace {
 
 constinit thread_local Module* current_module = nullptr;
+constinit thread_local detail::CallObserver* observer = nullptr;
 
 Tensor copy_values(const Tensor& tensor) {
   if (!tensor.defined()) return {};
@@ -140,6 +142,8 @@ Tensor Module::forward(const Tensor&) {
 
 Tensor Module::operator()(const Tensor& x) {
   ModuleScope scope(*this);
+  if (observer) [[unlikely]]
+    return observer->call(*this, x);
   return forward(x);
 }
 
@@ -259,8 +263,15 @@ std::string Module::type_name() const {
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> text(
       abi::__cxa_demangle(typeid(*this).name(), nullptr, nullptr, &status), std::free);
-  const std::string full = status == 0 ? text.get() : typeid(*this).name();
-  return full.substr(full.rfind(':') == std::string::npos ? 0 : full.rfind(':') + 1);
+  std::string full = status == 0 ? text.get() : typeid(*this).name();
+  // Scopes go, those of template arguments too: "SpectralNorm<Conv2d>". A scope may end in a parenthesis.
+  for (std::size_t end; (end = full.rfind("::")) != std::string::npos;) {
+    const std::size_t last = end > 0 && full[end - 1] == ')' ? full.rfind('(', end) : end;
+    const std::size_t before = last == 0 ? std::string::npos : full.find_last_of("<, :", last - 1);
+    const std::size_t start = before == std::string::npos ? 0 : before + 1;
+    full.erase(start, end + 2 - start);
+  }
+  return full;
 }
 
 const char* ModuleScope::name_of(Module& module) {
@@ -281,6 +292,11 @@ ModuleScope::ModuleScope(Module& module) : parent_(current_module), layer_(name_
 ModuleScope::~ModuleScope() { current_module = parent_; }
 
 namespace detail {
+
+CallObserver* call_observer() noexcept { return observer; }
+ObserveCalls::ObserveCalls(CallObserver* o) noexcept : previous_(observer) { observer = o; }
+ObserveCalls::~ObserveCalls() { observer = previous_; }
+
 const char* indexed_name(const char* name, std::size_t index) {
   // Leaked: names must outlive every module, those with static storage included.
   static std::mutex& mutex = *new std::mutex;

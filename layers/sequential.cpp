@@ -3,7 +3,10 @@
 #include <typeinfo>
 
 #include "gpunn/layers/activations.h"
+#include "gpunn/layers/conv.h"
+#include "gpunn/layers/detail/call_observer.h"
 #include "gpunn/layers/linear.h"
+#include "gpunn/layers/norm.h"
 
 namespace gpunn {
 
@@ -32,9 +35,12 @@ Sequential& Sequential::operator=(const Sequential& other) {
 void Sequential::add(std::unique_ptr<Module> layer) {
   GPUNN_CHECK(layer != nullptr, "expected a layer for Sequential, got null");
   const Module& module = *layer;
-  const bool is_linear = typeid(module) == typeid(Linear);
+  Kind kind = Kind::other;
+  if (typeid(module) == typeid(Linear)) kind = Kind::linear;
+  if (typeid(module) == typeid(Conv2d)) kind = Kind::conv;
+  if (typeid(module) == typeid(BatchNorm1d) || typeid(module) == typeid(BatchNorm2d)) kind = Kind::norm;
   const Activation activation = activation_of(module);
-  entries_.push_back({std::move(layer), is_linear, activation});
+  entries_.push_back({std::move(layer), kind, activation});
 }
 
 Module& Sequential::operator[](std::size_t i) {
@@ -42,19 +48,51 @@ Module& Sequential::operator[](std::size_t i) {
   return *entries_[i].module;
 }
 
+// Where the activation stands that layer i can run with: behind it, or behind a batch norm that became a part
+// of it. 0: nowhere.
+std::size_t Sequential::activation_after(std::size_t i) const {
+  const Kind kind = entries_[i].kind;
+  if (kind == Kind::other) return 0;
+  std::size_t next = i + 1;
+  while (kind == Kind::conv && next < entries_.size() && entries_[next].kind == Kind::norm &&
+         static_cast<const BatchNorm&>(*entries_[next].module).is_folded())
+    ++next;
+  if (next == entries_.size()) return 0;
+  const Activation activation = entries_[next].activation;
+  const bool fits = kind == Kind::linear ? activation != Activation::none : activation == Activation::relu;
+  return fits ? next : 0;
+}
+
 Tensor Sequential::forward(const Tensor& x) {
+  const bool fuse = !detail::call_observer();
   Tensor y = x;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     Module& module = *entries_[i].module;
-    if (entries_[i].is_linear && i + 1 < entries_.size() && entries_[i + 1].activation != Activation::none) {
-      ModuleScope scope(module);
-      y = static_cast<Linear&>(module).forward(y, entries_[i + 1].activation);
-      ++i;
-    } else {
+    const std::size_t next = fuse ? activation_after(i) : 0;
+    if (next == 0) {
       y = module(y);
+      continue;
     }
+    ModuleScope scope(module);
+    if (entries_[i].kind == Kind::linear)
+      y = static_cast<Linear&>(module).forward(y, entries_[next].activation);
+    else if (entries_[i].kind == Kind::conv)
+      y = static_cast<Conv2d&>(module).forward_relu(y);
+    else
+      y = static_cast<BatchNorm&>(module).forward_relu(y);
+    i = next;
   }
   return y;
+}
+
+std::int64_t Sequential::fold_own_batch_norms() {
+  std::int64_t pairs = 0;
+  for (std::size_t i = 0; i + 1 < entries_.size(); ++i) {
+    if (entries_[i].kind != Kind::conv) continue;
+    if (auto* norm = dynamic_cast<BatchNorm2d*>(entries_[i + 1].module.get()))
+      pairs += fold_pair(static_cast<Conv2d&>(*entries_[i].module), *norm);
+  }
+  return pairs;
 }
 
 void Sequential::visit_members(MemberVisitor& visitor) {

@@ -1,21 +1,12 @@
 #include "gpunn/layers/summary.h"
 
-#include <algorithm>
-#include <array>
-#include <vector>
+#include "gpunn/layers/detail/text_table.h"
 
 namespace gpunn {
 
 namespace {
 
 using Row = std::array<std::string, 4>;  // name, type, shapes, parameters
-
-std::string grouped(std::int64_t value) {
-  std::string text = std::to_string(value);
-  for (int i = static_cast<int>(text.size()) - 3; i > 0; i -= 3)
-    text.insert(static_cast<std::size_t>(i), ",");
-  return text;
-}
 
 class Rows final : public MemberVisitor {
  public:
@@ -29,7 +20,7 @@ class Rows final : public MemberVisitor {
     count_ = 0;
     prefix_ = name.empty() ? "" : name + ".";
     m.visit_members(*this);
-    if (count_ > 0) rows[row][3] = grouped(count_);
+    if (count_ > 0) rows[row][3] = detail::grouped(count_);
     row_ = outer;
     count_ = outer_count;
     prefix_ = outer_prefix;
@@ -56,21 +47,8 @@ std::string summary(Module& module) {
   Rows visitor;
   visitor.rows.push_back({"layer", "type", "parameters", "count"});
   visitor.module("", module);
-  visitor.rows.push_back({"total", "", "", grouped(module.parameter_count())});
-
-  std::array<std::size_t, 4> width{};
-  for (const Row& row : visitor.rows)
-    for (std::size_t c = 0; c < 4; ++c) width[c] = std::max(width[c], row[c].size());
-  std::string out;
-  for (const Row& row : visitor.rows) {
-    std::string line;
-    for (std::size_t c = 0; c < 4; ++c) {
-      const std::string pad(width[c] - row[c].size(), ' ');
-      line += c == 3 ? pad + row[c] : row[c] + pad + "  ";
-    }
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  }
-  return out;
+  visitor.rows.push_back({"total", "", "", detail::grouped(module.parameter_count())});
+  return detail::text_table(visitor.rows, 3);
 }
 
 }  // namespace gpunn

@@ -178,6 +178,8 @@ Tensor conv2d_dx(const Tensor& dy, const Tensor& w, Size2d x_size, const Conv2dO
   OpScope scope("conv2d_dx");
   detail::check_picture(dy, "dy", 4, kGradients);
   detail::check_filters(dy, "dy", w, 4, kFilters);
+  GPUNN_CHECK(w.size(0) == dy.size(1), "expected weight [", dy.size(1), ", C / groups, R, S], got ",
+              w.shape());
   detail::check_extent(x_size.h, 1, "height");
   detail::check_extent(x_size.w, 1, "width");
   detail::check_extent(options.groups, 1, "groups");

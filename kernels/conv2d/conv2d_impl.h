@@ -26,6 +26,7 @@ struct Conv2dSizes {
   std::int64_t groups;  // divides C and K
   bool channels_last;   // x, y and their gradients
 
+  bool operator==(const Conv2dSizes&) const = default;
   constexpr std::int64_t x_elements() const { return N * C * H * W; }
   constexpr std::int64_t y_elements() const { return N * K * P * Q; }
   constexpr std::int64_t w_elements() const { return K * (C / groups) * R * S; }
@@ -106,13 +107,15 @@ void conv2d_ref(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_ref(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_ref(const Conv2dDwProblem& p, const Exec& exec);
 void channel_grad_ref(const ChannelGradProblem& p, const Exec& exec);
-// f32, host memory, any sizes and both orders.
+// f32, host memory, both orders. Refused: dilations whose padded rows would take more than 256 MiB.
 const char* conv2d_cpu_reason(const Conv2dProblem& p);
 const char* conv2d_dx_cpu_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_cpu_reason(const Conv2dDwProblem& p);
+const char* channel_grad_cpu_reason(const ChannelGradProblem& p);
 std::size_t conv2d_cpu_workspace(const Conv2dProblem& p);
 std::size_t conv2d_dx_cpu_workspace(const Conv2dDxProblem& p);
 std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p);
+std::size_t channel_grad_cpu_workspace(const ChannelGradProblem& p);
 void conv2d_cpu(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_cpu(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_cpu(const Conv2dDwProblem& p, const Exec& exec);
@@ -121,6 +124,9 @@ void channel_grad_cpu(const ChannelGradProblem& p, const Exec& exec);
 const char* conv2d_onednn_reason(const Conv2dProblem& p);
 const char* conv2d_dx_onednn_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_onednn_reason(const Conv2dDwProblem& p);
+std::size_t conv2d_onednn_workspace(const Conv2dProblem& p);
+std::size_t conv2d_dx_onednn_workspace(const Conv2dDxProblem& p);
+std::size_t conv2d_dw_onednn_workspace(const Conv2dDwProblem& p);
 void conv2d_onednn(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_onednn(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_onednn(const Conv2dDwProblem& p, const Exec& exec);

@@ -2,13 +2,13 @@
 // pool: its own threading changes bits with the number of threads. dnnl_sgemm knows no post-ops, and its
 // matmul primitive could not give the preactivation as a second result, so the epilogue is ours, on rows that
 // are still in the cache.
-#include <dlfcn.h>
 #include <oneapi/dnnl/dnnl.h>
 
 #include <algorithm>
 
 #include "gpunn/core/cpu_pool.h"
 #include "gpunn/core/error.h"
+#include "gpunn/kernels/common/onednn_impl.h"
 #include "gpunn/kernels/matmul/gemm_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 
@@ -18,48 +18,14 @@ namespace {
 constexpr std::int64_t kBlockRows = 64;
 constexpr double kBlockFlops = 4e6;
 
-struct Library {
-  decltype(&dnnl_sgemm) sgemm = nullptr;
-  void (*set_threads)(int) =
-      nullptr;  // OpenMP's, for the calling thread; null when the library is built without it
-  int (*threads)() = nullptr;
-};
-
-template <class F>
-void find(void* handle, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(handle, name));
-}
-
-// Never closed: it may hold threads of its own until the process ends.
-const Library& library() {
-  static const Library opened = [] {
-    Library l;
-    void* const handle = dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return l;
-    find(handle, "dnnl_sgemm", l.sgemm);
-    find(handle, "omp_set_num_threads", l.set_threads);
-    find(handle, "omp_get_max_threads", l.threads);
-    if (!l.set_threads || !l.threads) l.set_threads = nullptr;
-    return l;
+decltype(&dnnl_sgemm) sgemm() {
+  static const auto found = [] {
+    decltype(&dnnl_sgemm) f = nullptr;
+    find_onednn("dnnl_sgemm", f);
+    return f;
   }();
-  return opened;
+  return found;
 }
-
-// One OpenMP thread for calls from this thread, and the caller's setting back afterwards.
-class OneThread {
- public:
-  OneThread() : before_(library().set_threads ? library().threads() : 0) {
-    if (before_ > 1) library().set_threads(1);
-  }
-  ~OneThread() {
-    if (before_ > 1) library().set_threads(before_);
-  }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
 
 void run_rows(const MatmulProblem& p, std::int64_t i, std::int64_t m0, std::int64_t rows) {
   const auto* a = static_cast<const float*>(p.a) + i * p.a_batch + (p.trans_a ? m0 : m0 * p.lda);
@@ -70,8 +36,8 @@ void run_rows(const MatmulProblem& p, std::int64_t i, std::int64_t m0, std::int6
     for (std::int64_t n = 0; n < p.N; ++n)
       c[m * p.ldc + n] = (p.accumulate ? c[m * p.ldc + n] : 0.0f) + bias[n];
   const float beta = p.has_bias || p.accumulate ? 1.0f : 0.0f;
-  const dnnl_status_t status = library().sgemm(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', rows, p.N, p.K,
-                                               1.0f, a, p.lda, b, p.ldb, beta, c, p.ldc);
+  const dnnl_status_t status = sgemm()(p.trans_a ? 'T' : 'N', p.trans_b ? 'T' : 'N', rows, p.N, p.K, 1.0f, a,
+                                       p.lda, b, p.ldb, beta, c, p.ldc);
   if (status != dnnl_success)
     throw Error(detail::concat("dnnl_sgemm failed with status ", static_cast<int>(status)));
   detail::gemm_finish(matmul_gemm_args(p), i, m0, 0, rows, p.N, p.activation);
@@ -82,7 +48,7 @@ void run_rows(const MatmulProblem& p, std::int64_t i, std::int64_t m0, std::int6
 const char* matmul_onednn_reason(const MatmulProblem& p) {
   if (p.dtype != DType::f32) return "takes f32";
   if (p.K == 0) return "takes K > 0";
-  return library().sgemm ? nullptr : "needs libdnnl.so.2, which could not be opened";
+  return sgemm() ? nullptr : "needs libdnnl.so.2, which could not be opened";
 }
 
 void matmul_onednn(const MatmulProblem& p, const Exec& exec) {
@@ -92,7 +58,7 @@ void matmul_onednn(const MatmulProblem& p, const Exec& exec) {
   const std::int64_t rows = std::min(p.M, (wanted + kBlockRows - 1) / kBlockRows * kBlockRows);
   const std::int64_t blocks = (p.M + rows - 1) / rows;
   exec.pool->run(p.batch * blocks, [&](std::int64_t chunk) {
-    const OneThread scope;
+    const OneOnednnThread scope;
     const std::int64_t m0 = chunk % blocks * rows;
     run_rows(p, chunk / blocks, m0, std::min(rows, p.M - m0));
   });

@@ -154,14 +154,14 @@ void add_filters(Suite& suite) {
   add_both(suite, {.N = 3, .C = 8, .H = 6, .W = 5, .K = 9, .R = 1, .S = 1, .stride = 2});
   add_both(suite, {.N = 2, .C = 3, .H = 8, .W = 8, .K = 4, .R = 3, .S = 3, .pad = 1, .orders = true});
   add_both(suite,
-           {.N = 1, .C = 31, .H = 9, .W = 7, .K = 33, .R = 3, .S = 3, .pad = 1, .bias = true, .relu = true});
+           {.N = 1, .C = 31, .H = 5, .W = 6, .K = 33, .R = 3, .S = 3, .pad = 1, .bias = true, .relu = true});
   add_both(suite, {.N = 2, .C = 16, .H = 10, .W = 12, .K = 24, .R = 3, .S = 3, .stride = 2, .pad = 1});
   add_both(suite,
            {.N = 1, .C = 3, .H = 19, .W = 17, .K = 8, .R = 7, .S = 7, .stride = 2, .pad = 3, .bias = true});
   add_both(suite, {.N = 2, .C = 1, .H = 14, .W = 14, .K = 6, .R = 5, .S = 5});
   add_both(suite, {.N = 1, .C = 5, .H = 4, .W = 23, .K = 7, .R = 1, .S = 9, .pad = {0, 4}});
-  add_both(suite, {.N = 1, .C = 64, .H = 6, .W = 6, .K = 32, .R = 3, .S = 3, .pad = 1, .bias = true});
-  add_both(suite, {.N = 8, .C = 32, .H = 4, .W = 4, .K = 32, .R = 3, .S = 3, .pad = 1});
+  add_both(suite, {.N = 1, .C = 64, .H = 4, .W = 5, .K = 16, .R = 3, .S = 3, .pad = 1, .bias = true});
+  add_both(suite, {.N = 3, .C = 32, .H = 4, .W = 4, .K = 16, .R = 3, .S = 3, .pad = 1});
   add_both(suite, {.N = 1, .C = 130, .H = 3, .W = 3, .K = 140, .R = 1, .S = 1});
 }
 
@@ -192,7 +192,7 @@ void add_groups(Suite& suite) {
   add_both(suite,
            {.N = 2, .C = 6, .H = 7, .W = 5, .K = 9, .R = 3, .S = 3, .pad = 1, .groups = 3, .bias = true});
   add_both(suite,
-           {.N = 1, .C = 64, .H = 5, .W = 6, .K = 64, .R = 3, .S = 3, .pad = 1, .groups = 2, .relu = true});
+           {.N = 1, .C = 64, .H = 3, .W = 4, .K = 64, .R = 3, .S = 3, .pad = 1, .groups = 2, .relu = true});
   add_both(suite, {.N = 2, .C = 16, .H = 4, .W = 4, .K = 32, .R = 1, .S = 1, .groups = 4});
   for (const bool orders : {true, false})
     add_both(suite, {.N = 2,
@@ -245,7 +245,7 @@ void add_tf32(Suite& suite) {
 void add_special(Suite& suite) {
   const std::vector<DType> some{DType::f32, DType::bf16};
   for (const bool last : {false, true}) {
-    Convolution q{.N = 3, .C = 4, .H = 40, .W = 36, .K = 5, .R = 3, .S = 3, .pad = 1, .dtypes = some};
+    Convolution q{.N = 2, .C = 3, .H = 40, .W = 36, .K = 4, .R = 3, .S = 3, .pad = 1, .dtypes = some};
     q.channels_last = last;
     add_dw(suite, q);
     q.C = q.K = q.groups = 4;
@@ -337,6 +337,20 @@ void add_conv2d_cases(Suite& suite) {
   add_tf32(suite);
   add_special(suite);
   add_channel_grads(suite);
+}
+
+/// Few and small, for a build under TSan.
+void add_conv2d_race_cases(Suite& suite) {
+  const std::vector<DType> some{DType::f32, DType::bf16};
+  add_both(suite,
+           {.N = 2, .C = 3, .H = 7, .W = 6, .K = 5, .R = 3, .S = 3, .pad = 1, .bias = true, .dtypes = some});
+  add_both(suite, {.N = 1, .C = 33, .H = 4, .W = 5, .K = 17, .R = 1, .S = 1, .relu = true, .dtypes = some});
+  add_both(suite, {.N = 2, .C = 16, .H = 6, .W = 5, .K = 24, .R = 2, .S = 2, .stride = 2, .tf32 = true});
+  add_both(suite,
+           {.N = 2, .C = 4, .H = 6, .W = 7, .K = 4, .R = 3, .S = 3, .pad = 1, .groups = 4, .dtypes = some});
+  CaseOptions o;
+  o.dtypes = {DType::f32};
+  for (const bool last : {false, true}) add_channel_grad(suite, {3, 5, 70}, last, true, true, "", o);
 }
 
 }  // namespace gpunn::parity

@@ -10,5 +10,6 @@ extern const Recipe kGradientDescent, kRosenbrock, kInitStudy;
 extern const Recipe kDigitsMlp, kMnistMlp, kMnistOnline, kFashionLogistic, kFashionMlp;
 extern const Recipe kCircles, kHandFeatures, kDimensionality;
 extern const Recipe kLearningRates;
+extern const Recipe kConvFilters, kFashionCnn, kMnistCnn, kCifarResnet, kTransfer;
 
 }  // namespace gpunn

@@ -1,0 +1,82 @@
+#pragma once
+// A one-stage detector: every cell of a grid over the picture predicts one box. After J. Redmon et al., "You
+// only look once: unified, real-time object detection", 2016, with one box for a cell, logits and
+// cross-entropies instead of squares, and no anchors.
+//
+// Prediction of a cell, [5 + num_classes] numbers: logit of "the centre of an object is here"; logits of the
+// centre's place within the cell, x and y; logits of width and height as parts of the picture's; logits of
+// the classes.
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "gpunn/layers/module.h"
+#include "gpunn/layers/sequential.h"
+
+namespace gpunn {
+
+/// A box in pixels; x runs along the width. `score` is 1 for what is known to be there.
+struct DetectedBox {
+  double left = 0, top = 0, right = 0, bottom = 0;
+  std::int64_t label = 0;
+  double score = 1;
+};
+
+struct DetectorOptions {
+  std::int64_t in_channels = 3;
+  std::int64_t num_classes = 3;
+  std::vector<std::int64_t> widths{16, 32, 64};  // of the backbone's stages; each halves the picture
+  std::int64_t head_width = 64;
+};
+
+/// Weights of the parts of the loss.
+struct DetectionLossOptions {
+  double box = 5;
+  double no_object = 0.5;  // of cells without an object
+  double label = 1;
+};
+
+/// Chooses among the boxes of one picture.
+using BoxFilter = std::function<std::vector<DetectedBox>(std::vector<DetectedBox>)>;
+
+struct DecodeOptions {
+  double threshold = 0.5;  // least score
+  BoxFilter filter{};      // none: suppress_overlaps at 0.5
+};
+
+/// Pictures [N, in_channels, H, W], H and W multiples of stride(), to predictions [N, 5 + num_classes, H /
+/// stride, W / stride]. Keys "backbone.0.weight", ..., "head.0.weight", .... The bias of "an object is here"
+/// starts at -2, as most cells are empty. Throws InvalidArgument for sizes that do not fit.
+class GPUNN_API Detector : public Module {
+ public:
+  explicit Detector(const DetectorOptions& options = {});
+  Tensor forward(const Tensor& x) override;
+  /// Pixels along the side of a cell.
+  std::int64_t stride() const noexcept { return stride_; }
+
+  /// Of predictions and the boxes known for each picture; a scalar. The cell of a box's centre is responsible
+  /// for it; where two boxes have one cell, the larger counts. Throws InvalidArgument when the numbers of
+  /// pictures differ, and for boxes without area, with a centre outside the picture, or with an unknown
+  /// label.
+  Tensor loss(const Tensor& prediction, std::span<const std::vector<DetectedBox>> boxes,
+              const DetectionLossOptions& options = {}) const;
+  /// The boxes found in each picture, best first. The score is the probability of an object times that of its
+  /// class. Waits for the device.
+  std::vector<std::vector<DetectedBox>> decode(const Tensor& prediction,
+                                               const DecodeOptions& options = {}) const;
+
+  Sequential backbone, head;
+  GPUNN_MEMBERS(backbone, head)
+
+ private:
+  std::int64_t classes_, stride_;
+};
+
+/// Common area over joint area, 0 for boxes without area.
+GPUNN_API double box_iou(const DetectedBox& a, const DetectedBox& b) noexcept;
+/// The usual filter: best first, without boxes that overlap a better one of their class by more than
+/// `max_iou`.
+GPUNN_API std::vector<DetectedBox> suppress_overlaps(std::vector<DetectedBox> boxes, double max_iou = 0.5);
+
+}  // namespace gpunn

@@ -13,6 +13,7 @@
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
+#include "gpunn/kernels/pool/pool_impl.h"
 #include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
@@ -270,6 +271,19 @@ void add_convolutions(std::vector<OpInfo>& table) {
   table.push_back({"conv2d_dx", "conv2d", {dx, y, dw}});
   table.push_back({"conv2d_dw", "conv2d", {dw, y, dx}});
   table.push_back({"conv_transpose2d", "conv2d", {dx, y, dw, end}});
+void add_pool(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> max{describe(kMaxPool), describe(kMaxPoolBackward), describe(kPoolGather)};
+  const std::vector<ListInfo> avg{describe(kAvgPool), describe(kAvgPoolBackward)};
+  for (const char* name :
+       {"max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices",
+        "max_pool1d", "max_pool1d_with_indices", "adaptive_max_pool1d", "adaptive_max_pool1d_with_indices"})
+    table.push_back({name, "pool", max});
+  for (const char* name :
+       {"avg_pool2d", "adaptive_avg_pool2d", "global_avg_pool2d", "avg_pool1d", "adaptive_avg_pool1d"})
+    table.push_back({name, "pool", avg});
+  for (const char* name : {"lp_pool2d", "lp_pool1d"})
+    table.push_back({name, "pool", {}, "the root of avg_pool2d of powers"});
+  table.push_back({"max_unpool2d", "pool", {}, "scatter into zeros"});
 }
 
 void add_random(std::vector<OpInfo>& table) {
@@ -314,6 +328,7 @@ std::vector<OpInfo> op_table() {
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});
   add_convolutions(table);
   add_losses(table);
+  add_pool(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

@@ -15,6 +15,7 @@ void add_loss_cases(Suite& suite);
 void add_matmul_cases(Suite& suite);
 void add_movement_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
+void add_pool_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
 void add_random_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
@@ -36,6 +37,7 @@ Suite all_cases() {
   add_matmul_cases(suite);
   add_movement_cases(suite);
   add_optim_cases(suite);
+  add_pool_cases(suite);
   add_primitives_cases(suite);
   add_random_cases(suite);
   add_reduce_cases(suite);

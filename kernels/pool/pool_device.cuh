@@ -1,0 +1,70 @@
+#pragma once
+// What the kernels of pooling share: a picture in either order as [outer, rows, columns, inner], inner being
+// vectors of channels in channels-last order and 1 otherwise.
+#include <cstdint>
+
+#include "gpunn/core/launch.cuh"
+#include "gpunn/kernels/common/convert.cuh"
+#include "gpunn/kernels/common/vec.cuh"
+#include "gpunn/kernels/pool/pool_impl.h"
+
+namespace gpunn {
+
+inline constexpr int kPoolThreads = 256;
+
+/// Vectors of kVec channels between two pixels.
+template <int kVec>
+GPUNN_HD std::int64_t pool_inner(const PoolSizes& s) {
+  return s.channels_last ? s.C / kVec : 1;
+}
+
+struct PoolPlace {
+  std::int64_t outer, inner;
+  std::int32_t row, col;
+};
+
+/// Of vector `e`; the 64-bit division takes several times as long as the one of 32 bits.
+GPUNN_DEVICE PoolPlace pool_place(std::int64_t e, std::int32_t rows, std::int32_t cols, std::int64_t inner,
+                                  bool small) {
+  if (small) {
+    auto i = static_cast<std::uint32_t>(e);
+    const auto n = static_cast<std::uint32_t>(inner), r = static_cast<std::uint32_t>(rows),
+               c = static_cast<std::uint32_t>(cols);
+    const std::uint32_t pixel = n > 1 ? i / n : i, line = pixel / c, outer = line / r;
+    return {outer, i - pixel * n, static_cast<std::int32_t>(line - outer * r),
+            static_cast<std::int32_t>(pixel - line * c)};
+  }
+  const std::int64_t pixel = e / inner, line = pixel / cols, outer = line / rows;
+  return {outer, e - pixel * inner, static_cast<std::int32_t>(line - outer * rows),
+          static_cast<std::int32_t>(pixel - line * cols)};
+}
+
+GPUNN_DEVICE std::int64_t pool_first() {
+  return static_cast<std::int64_t>(blockIdx.x) * kPoolThreads + static_cast<std::int64_t>(threadIdx.x);
+}
+GPUNN_DEVICE std::int64_t pool_stride() { return static_cast<std::int64_t>(gridDim.x) * kPoolThreads; }
+
+/// `blocks` of them; beyond 2^30 they take several turns.
+inline Grid pool_grid(std::int64_t blocks) {
+  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 30;
+  return {dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kPoolThreads)};
+}
+/// A thread per element.
+inline Grid pool_thread_grid(std::int64_t n) { return pool_grid((n + kPoolThreads - 1) / kPoolThreads); }
+
+/// Calls f(std::integral_constant<int, kVec>) with kVec = 16 bytes of channels where the order, the number of
+/// channels and all addresses allow (indices move with as many elements), else 1.
+template <class T, class F>
+void for_pool_vectors(const PoolSizes& s, const void* a, const void* b, const void* indices, F&& f) {
+  constexpr int kVec = kVecWidth<T>;
+  const auto aligned = [](const void* p, std::size_t bytes) {
+    return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
+  };
+  if (s.channels_last && s.C % kVec == 0 && aligned(a, 16) && aligned(b, 16) &&
+      aligned(indices, kVec * sizeof(std::int32_t)))
+    f(std::integral_constant<int, kVec>{});
+  else
+    f(std::integral_constant<int, 1>{});
+}
+
+}  // namespace gpunn

@@ -12,6 +12,7 @@
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
+#include "gpunn/kernels/norm/norm_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/pool/pool_impl.h"
 #include "gpunn/kernels/random/random_impl.h"
@@ -284,6 +285,13 @@ void add_pool(std::vector<OpInfo>& table) {
   for (const char* name : {"lp_pool2d", "lp_pool1d"})
     table.push_back({name, "pool", {}, "the root of avg_pool2d of powers"});
   table.push_back({"max_unpool2d", "pool", {}, "scatter into zeros"});
+void add_norms(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> batch{describe(kBatchNormForward), describe(kBatchNormBackward)};
+  const std::vector<ListInfo> rows{describe(kRowNormForward), describe(kRowNormBackward)};
+  table.push_back({"batch_norm", "norm", batch});
+  for (const char* name : {"layer_norm", "rms_norm", "group_norm"}) table.push_back({name, "norm", rows});
+  table.push_back({"instance_norm", "norm", {rows[0], rows[1], batch[0], batch[1]}});
+  table.push_back({"local_response_norm", "norm", {}, "squares, sums of narrowed views, pow and div"});
 }
 
 void add_random(std::vector<OpInfo>& table) {
@@ -329,6 +337,7 @@ std::vector<OpInfo> op_table() {
   add_convolutions(table);
   add_losses(table);
   add_pool(table);
+  add_norms(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

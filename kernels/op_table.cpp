@@ -272,6 +272,8 @@ void add_convolutions(std::vector<OpInfo>& table) {
   table.push_back({"conv2d_dx", "conv2d", {dx, y, dw}});
   table.push_back({"conv2d_dw", "conv2d", {dw, y, dx}});
   table.push_back({"conv_transpose2d", "conv2d", {dx, y, dw, end}});
+}
+
 void add_pool(std::vector<OpInfo>& table) {
   const std::vector<ListInfo> max{describe(kMaxPool), describe(kMaxPoolBackward), describe(kPoolGather)};
   const std::vector<ListInfo> avg{describe(kAvgPool), describe(kAvgPoolBackward)};
@@ -285,6 +287,8 @@ void add_pool(std::vector<OpInfo>& table) {
   for (const char* name : {"lp_pool2d", "lp_pool1d"})
     table.push_back({name, "pool", {}, "the root of avg_pool2d of powers"});
   table.push_back({"max_unpool2d", "pool", {}, "scatter into zeros"});
+}
+
 void add_norms(std::vector<OpInfo>& table) {
   const std::vector<ListInfo> batch{describe(kBatchNormForward), describe(kBatchNormBackward)};
   const std::vector<ListInfo> rows{describe(kRowNormForward), describe(kRowNormBackward)};

@@ -58,10 +58,6 @@ Grid grid_of(const Tensor& prediction, std::int64_t classes, std::int64_t stride
   return {prediction.size(0), prediction.size(2), prediction.size(3), classes, stride};
 }
 
-double area(const DetectedBox& b) {
-  return std::max(0.0, b.right - b.left) * std::max(0.0, b.bottom - b.top);
-}
-
 // What responsible cells should say.
 struct Targets {
   std::vector<std::int64_t> cells, labels;
@@ -69,33 +65,35 @@ struct Targets {
 };
 
 // The cell of a box, in its own picture.
-std::int64_t cell_of(const DetectedBox& b, const Grid& grid) {
+std::int64_t cell_of(const LabelledBox& labelled, const Grid& grid) {
+  check_box(labelled);
+  const Box& b = labelled.box;
   const double x = (b.left + b.right) / 2, y = (b.top + b.bottom) / 2;
-  GPUNN_CHECK(area(b) > 0 && x >= 0 && y >= 0 && x < grid.width() && y < grid.height(),
+  GPUNN_CHECK(box_area(b) > 0 && x >= 0 && y >= 0 && x < grid.width() && y < grid.height(),
               "expected a box with its centre in a picture of ", grid.rows * grid.stride, " x ",
               grid.columns * grid.stride, ", got columns ", b.left, " to ", b.right, " and rows ", b.top,
               " to ", b.bottom);
-  GPUNN_CHECK(b.label >= 0 && b.label < grid.classes, "expected a label from 0 to ", grid.classes - 1,
-              ", got ", b.label);
+  GPUNN_CHECK(labelled.label < grid.classes, "expected a label from 0 to ", grid.classes - 1, ", got ",
+              labelled.label);
   const auto side = static_cast<double>(grid.stride);
   return static_cast<std::int64_t>(y / side) * grid.columns + static_cast<std::int64_t>(x / side);
 }
 
-Targets targets_of(std::span<const std::vector<DetectedBox>> boxes, const Grid& grid) {
+Targets targets_of(std::span<const std::vector<LabelledBox>> boxes, const Grid& grid) {
   Targets out;
   const auto side = static_cast<double>(grid.stride);
-  std::vector<const DetectedBox*> owner(static_cast<std::size_t>(grid.rows * grid.columns));
+  std::vector<const LabelledBox*> owner(static_cast<std::size_t>(grid.rows * grid.columns));
   for (std::size_t n = 0; n < boxes.size(); ++n) {
     std::fill(owner.begin(), owner.end(), nullptr);
-    for (const DetectedBox& b : boxes[n]) {
-      const DetectedBox*& mine = owner[static_cast<std::size_t>(cell_of(b, grid))];
-      if (!mine || area(b) > area(*mine)) mine = &b;
+    for (const LabelledBox& b : boxes[n]) {
+      const LabelledBox*& mine = owner[static_cast<std::size_t>(cell_of(b, grid))];
+      if (!mine || box_area(b.box) > box_area(mine->box)) mine = &b;
     }
     for (std::size_t cell = 0; cell < owner.size(); ++cell) {
       if (!owner[cell]) continue;
-      const DetectedBox& b = *owner[cell];
+      const Box& b = owner[cell]->box;
       out.cells.push_back(static_cast<std::int64_t>(n * owner.size() + cell));
-      out.labels.push_back(b.label);
+      out.labels.push_back(owner[cell]->label);
       const double x = (b.left + b.right) / 2 / side, y = (b.top + b.bottom) / 2 / side;
       for (const double value : {x - std::floor(x), y - std::floor(y), (b.right - b.left) / grid.width(),
                                  (b.bottom - b.top) / grid.height()})
@@ -103,6 +101,12 @@ Targets targets_of(std::span<const std::vector<DetectedBox>> boxes, const Grid& 
     }
   }
   return out;
+}
+
+std::vector<Detection> without_repeated(const std::vector<Detection>& boxes) {
+  std::vector<Detection> kept;
+  for (const std::size_t i : suppress_repeated(boxes, 0.5)) kept.push_back(boxes[i]);
+  return kept;
 }
 
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
@@ -122,7 +126,7 @@ Tensor Detector::forward(const Tensor& x) {
   return head(backbone(x));
 }
 
-Tensor Detector::loss(const Tensor& prediction, std::span<const std::vector<DetectedBox>> boxes,
+Tensor Detector::loss(const Tensor& prediction, std::span<const std::vector<LabelledBox>> boxes,
                       const DetectionLossOptions& options) const {
   const Grid grid = grid_of(prediction, classes_, stride_);
   GPUNN_CHECK(static_cast<std::int64_t>(boxes.size()) == grid.pictures, "expected the boxes of ",
@@ -157,15 +161,15 @@ Tensor Detector::loss(const Tensor& prediction, std::span<const std::vector<Dete
   return total + labels * (options.label / pictures);
 }
 
-std::vector<std::vector<DetectedBox>> Detector::decode(const Tensor& prediction,
-                                                       const DecodeOptions& options) const {
+std::vector<std::vector<Detection>> Detector::decode(const Tensor& prediction,
+                                                     const DecodeOptions& options) const {
   const Grid grid = grid_of(prediction, classes_, stride_);
   const std::vector<float> values = prediction.detach().to(DType::f32).to_vector<float>();
   const std::int64_t plane = grid.rows * grid.columns;
   const auto side = static_cast<double>(grid.stride);
-  std::vector<std::vector<DetectedBox>> found(static_cast<std::size_t>(grid.pictures));
+  std::vector<std::vector<Detection>> found(static_cast<std::size_t>(grid.pictures));
   for (std::int64_t n = 0; n < grid.pictures; ++n) {
-    std::vector<DetectedBox> boxes;
+    std::vector<Detection> boxes;
     for (std::int64_t cell = 0; cell < plane; ++cell) {
       const auto number = [&](std::int64_t channel) {
         const std::int64_t i = (n * (kBoxNumbers + classes_) + channel) * plane + cell;
@@ -182,32 +186,12 @@ std::vector<std::vector<DetectedBox>> Detector::decode(const Tensor& prediction,
       const double x = (static_cast<double>(cell % grid.columns) + logistic(number(1))) * side;
       const double y = (static_cast<double>(cell / grid.columns) + logistic(number(2))) * side;
       const double w = logistic(number(3)) * grid.width(), h = logistic(number(4)) * grid.height();
-      boxes.push_back({x - w / 2, y - h / 2, x + w / 2, y + h / 2, label, score});
+      boxes.push_back({{x - w / 2, y - h / 2, x + w / 2, y + h / 2}, label, score});
     }
     found[static_cast<std::size_t>(n)] =
-        options.filter ? options.filter(std::move(boxes)) : suppress_overlaps(std::move(boxes));
+        options.filter ? options.filter(std::move(boxes)) : without_repeated(boxes);
   }
   return found;
-}
-
-double box_iou(const DetectedBox& a, const DetectedBox& b) noexcept {
-  const double common = std::max(0.0, std::min(a.right, b.right) - std::max(a.left, b.left)) *
-                        std::max(0.0, std::min(a.bottom, b.bottom) - std::max(a.top, b.top));
-  const double joint = area(a) + area(b) - common;
-  return joint > 0 ? common / joint : 0;
-}
-
-std::vector<DetectedBox> suppress_overlaps(std::vector<DetectedBox> boxes, double max_iou) {
-  std::stable_sort(boxes.begin(), boxes.end(),
-                   [](const DetectedBox& a, const DetectedBox& b) { return a.score > b.score; });
-  std::vector<DetectedBox> kept;
-  for (const DetectedBox& b : boxes) {
-    const bool covered = std::any_of(kept.begin(), kept.end(), [&](const DetectedBox& better) {
-      return better.label == b.label && box_iou(better, b) > max_iou;
-    });
-    if (!covered) kept.push_back(b);
-  }
-  return kept;
 }
 
 }  // namespace gpunn

@@ -13,15 +13,9 @@
 
 #include "gpunn/layers/module.h"
 #include "gpunn/layers/sequential.h"
+#include "gpunn/training/boxes.h"
 
 namespace gpunn {
-
-/// A box in pixels; x runs along the width. `score` is 1 for what is known to be there.
-struct DetectedBox {
-  double left = 0, top = 0, right = 0, bottom = 0;
-  std::int64_t label = 0;
-  double score = 1;
-};
 
 struct DetectorOptions {
   std::int64_t in_channels = 3;
@@ -38,11 +32,11 @@ struct DetectionLossOptions {
 };
 
 /// Chooses among the boxes of one picture.
-using BoxFilter = std::function<std::vector<DetectedBox>(std::vector<DetectedBox>)>;
+using BoxFilter = std::function<std::vector<Detection>(std::vector<Detection>)>;
 
 struct DecodeOptions {
   double threshold = 0.5;  // least score
-  BoxFilter filter{};      // none: suppress_overlaps at 0.5
+  BoxFilter filter{};      // none: suppress_repeated() at 0.5
 };
 
 /// Pictures [N, in_channels, H, W], H and W multiples of stride(), to predictions [N, 5 + num_classes, H /
@@ -59,12 +53,12 @@ class GPUNN_API Detector : public Module {
   /// for it; where two boxes have one cell, the larger counts. Throws InvalidArgument when the numbers of
   /// pictures differ, and for boxes without area, with a centre outside the picture, or with an unknown
   /// label.
-  Tensor loss(const Tensor& prediction, std::span<const std::vector<DetectedBox>> boxes,
+  Tensor loss(const Tensor& prediction, std::span<const std::vector<LabelledBox>> boxes,
               const DetectionLossOptions& options = {}) const;
   /// The boxes found in each picture, best first. The score is the probability of an object times that of its
   /// class. Waits for the device.
-  std::vector<std::vector<DetectedBox>> decode(const Tensor& prediction,
-                                               const DecodeOptions& options = {}) const;
+  std::vector<std::vector<Detection>> decode(const Tensor& prediction,
+                                             const DecodeOptions& options = {}) const;
 
   Sequential backbone, head;
   GPUNN_MEMBERS(backbone, head)
@@ -72,11 +66,5 @@ class GPUNN_API Detector : public Module {
  private:
   std::int64_t classes_, stride_;
 };
-
-/// Common area over joint area, 0 for boxes without area.
-GPUNN_API double box_iou(const DetectedBox& a, const DetectedBox& b) noexcept;
-/// The usual filter: best first, without boxes that overlap a better one of their class by more than
-/// `max_iou`.
-GPUNN_API std::vector<DetectedBox> suppress_overlaps(std::vector<DetectedBox> boxes, double max_iou = 0.5);
 
 }  // namespace gpunn

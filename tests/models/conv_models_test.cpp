@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -193,7 +194,7 @@ TEST(FoldBatchNorm, SequentialRunsTheActivationWithTheConvolution) {
               ThrowsMessage<InvalidArgument>(HasSubstr("running statistics")));
 }
 
-using Boxes = std::vector<std::vector<DetectedBox>>;
+using Boxes = std::vector<std::vector<LabelledBox>>;
 
 class DetectorTest : public testing::DeviceTest {};
 GPUNN_ON_EVERY_DEVICE(DetectorTest);
@@ -203,7 +204,7 @@ const DetectorOptions kSmallDetector{.in_channels = 1, .num_classes = 2, .widths
 TEST_P(DetectorTest, LossIsThatOfItsParts) {
   const Detector detector(kSmallDetector);
   // One picture of 2 x 3 cells of 4 pixels; the box has its centre in row 1, column 2.
-  const DetectedBox box{.left = 7, .top = 3, .right = 12, .bottom = 8, .label = 1};
+  const LabelledBox box{{7, 3, 12, 8}, 1};
   const Tensor host = testing::hashed({1, 7, 2, 3}, 9);
   const Tensor prediction = host.to(device()).requires_grad_();
   const Tensor loss = detector.loss(prediction, Boxes{{box}});
@@ -227,7 +228,7 @@ TEST_P(DetectorTest, LossIsThatOfItsParts) {
       EXPECT_EQ(grad[static_cast<std::size_t>(channel * 6 + cell)] != 0, channel == 0 || cell == 5)
           << channel << ", " << cell;
   // Of two boxes in one cell the larger counts, whatever the order.
-  const DetectedBox small{.left = 9, .top = 5, .right = 10, .bottom = 6, .label = 0};
+  const LabelledBox small{{9, 5, 10, 6}, 0};
   EXPECT_EQ(detector.loss(prediction, Boxes{{small, box}}).item(), loss.item());
   EXPECT_EQ(detector.loss(prediction, Boxes{{box, small}}).item(), loss.item());
   EXPECT_GT(detector.loss(prediction, Boxes(1)).item(), 0);
@@ -250,35 +251,25 @@ TEST_P(DetectorTest, DecodesWhatTheLossAskedFor) {
   const auto found = detector.decode(prediction);
   ASSERT_EQ(found.size(), 1u);
   ASSERT_EQ(found[0].size(), 1u);
-  const DetectedBox& b = found[0][0];
+  const Box& b = found[0][0].box;
   EXPECT_NEAR(b.left, 7, 1e-4);
   EXPECT_NEAR(b.top, 3, 1e-4);
   EXPECT_NEAR(b.right, 12, 1e-4);
   EXPECT_NEAR(b.bottom, 8, 1e-4);
-  EXPECT_EQ(b.label, 1);
-  EXPECT_NEAR(b.score, 1 / (1 + std::exp(-3.0)), 1e-5);
+  EXPECT_EQ(found[0][0].label, 1);
+  EXPECT_NEAR(found[0][0].score, 1 / (1 + std::exp(-3.0)), 1e-5);
   EXPECT_TRUE(detector.decode(prediction, {.threshold = 0.96})[0].empty());
+  // Cells that say nothing give boxes of half the picture; those of one row repeat each other.
+  const std::size_t all = detector.decode(prediction, {.threshold = 0, .filter = std::identity()})[0].size();
+  EXPECT_EQ(all, 6u);
+  EXPECT_LT(detector.decode(prediction, {.threshold = 0})[0].size(), all);
   std::size_t asked = 0;
-  const auto none = [&](std::vector<DetectedBox> boxes) {
+  const auto none = [&](std::vector<Detection> boxes) {
     asked += boxes.size();
-    return std::vector<DetectedBox>();
+    return std::vector<Detection>();
   };
   EXPECT_TRUE(detector.decode(prediction, {.threshold = 0, .filter = none})[0].empty());
   EXPECT_EQ(asked, 6u);
-}
-
-TEST(Detector, SuppressesOverlapsOfOneClass) {
-  const DetectedBox best{0, 0, 10, 10, 0, 0.9}, same{1, 0, 11, 10, 0, 0.8}, other{1, 0, 11, 10, 1, 0.7},
-      far{20, 0, 30, 10, 0, 0.95};
-  EXPECT_NEAR(box_iou(best, same), 90.0 / 110, 1e-12);
-  EXPECT_EQ(box_iou(best, far), 0);
-  EXPECT_EQ(box_iou({}, {}), 0);
-  const auto kept = suppress_overlaps({same, best, other, far});
-  ASSERT_EQ(kept.size(), 3u);
-  EXPECT_EQ(kept[0].left, 20);
-  EXPECT_EQ(kept[1].score, 0.9);
-  EXPECT_EQ(kept[2].label, 1);
-  EXPECT_EQ(suppress_overlaps({best, same}, 0.9).size(), 2u);
 }
 
 TEST(Detector, ForwardAndRefusals) {
@@ -289,12 +280,12 @@ TEST(Detector, ForwardAndRefusals) {
   EXPECT_THAT([&] { detector(ones({1, 1, 8, 10})); },
               ThrowsMessage<InvalidArgument>(HasSubstr("multiples of 4, got [1, 1, 8, 10]")));
   const Tensor prediction = zeros({1, 7, 2, 3});
-  const auto loss = [&](DetectedBox b) { detector.loss(prediction, Boxes{{b}}); };
-  EXPECT_THAT([&] { loss({.left = 1, .top = 1, .right = 1, .bottom = 3}); },
+  const auto loss = [&](LabelledBox b) { detector.loss(prediction, Boxes{{b}}); };
+  EXPECT_THAT([&] { loss({{1, 1, 1, 3}, 0}); },
               ThrowsMessage<InvalidArgument>(HasSubstr("expected a box with its centre in")));
-  EXPECT_THROW(loss({.left = 11, .top = 1, .right = 14, .bottom = 3}), InvalidArgument);
-  EXPECT_THROW(loss({.left = NAN, .top = 1, .right = 3, .bottom = 3}), InvalidArgument);
-  EXPECT_THAT([&] { loss({.left = 1, .top = 1, .right = 2, .bottom = 3, .label = 2}); },
+  EXPECT_THROW(loss({{11, 1, 14, 3}, 0}), InvalidArgument);
+  EXPECT_THROW(loss({{NAN, 1, 3, 3}, 0}), InvalidArgument);
+  EXPECT_THAT([&] { loss({{1, 1, 2, 3}, 2}); },
               ThrowsMessage<InvalidArgument>(HasSubstr("label from 0 to 1, got 2")));
   EXPECT_THAT([&] { detector.loss(prediction, {}); },
               ThrowsMessage<InvalidArgument>(HasSubstr("of 1 pictures, got 0")));

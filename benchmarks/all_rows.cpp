@@ -4,6 +4,7 @@ namespace gpunn::bench {
 
 void add_all_rows(Bench& bench) {
   add_chain_rows(bench);
+  add_conv2d_rows(bench);
   add_count_rows(bench);
   add_ctc_rows(bench);
   add_elementwise_rows(bench);

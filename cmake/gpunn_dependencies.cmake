@@ -21,6 +21,8 @@ endfunction()
 
 gpunn_require_header(GPUNN_ZLIB_INCLUDE_DIR zlib.h zlib1g-dev)
 gpunn_require_library(GPUNN_ZLIB_LIBRARY z zlib1g-dev)
+gpunn_require_header(GPUNN_PNG_INCLUDE_DIR png.h libpng-dev)
+gpunn_require_library(GPUNN_PNG_LIBRARY png16 libpng-dev)
 gpunn_require_header(GPUNN_HWY_INCLUDE_DIR hwy/highway.h libhwy-dev)
 gpunn_require_library(GPUNN_HWY_LIBRARY hwy libhwy-dev)
 gpunn_require_header(GPUNN_JSON_INCLUDE_DIR nlohmann/json.hpp nlohmann-json3-dev)
@@ -39,8 +41,8 @@ endif()
 
 # Headers that stand in a default include path must not be named again: -isystem /usr/include hides libstdc++'s.
 add_library(gpunn_private_headers INTERFACE)
-foreach(dir IN ITEMS GPUNN_ZLIB_INCLUDE_DIR GPUNN_HWY_INCLUDE_DIR GPUNN_JSON_INCLUDE_DIR GPUNN_FMT_INCLUDE_DIR
-                     GPUNN_CLI11_INCLUDE_DIR GPUNN_ONEDNN_INCLUDE_DIR)
+foreach(dir IN ITEMS GPUNN_ZLIB_INCLUDE_DIR GPUNN_PNG_INCLUDE_DIR GPUNN_HWY_INCLUDE_DIR GPUNN_JSON_INCLUDE_DIR
+                     GPUNN_FMT_INCLUDE_DIR GPUNN_CLI11_INCLUDE_DIR GPUNN_ONEDNN_INCLUDE_DIR)
   if(${dir} AND NOT ${dir} IN_LIST CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES)
     target_include_directories(gpunn_private_headers SYSTEM INTERFACE "${${dir}}")
   endif()

@@ -43,7 +43,7 @@ install(FILES "${PROJECT_BINARY_DIR}/gpunnConfig.cmake" "${PROJECT_BINARY_DIR}/g
 cmake_path(SET gpunn_pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${gpunn_pc_dir}"
            OUTPUT_VARIABLE gpunn_pc_prefix)
-set(gpunn_pc_private_libs "-lhwy -lz -pthread -ldl")
+set(gpunn_pc_private_libs "-lhwy -lpng16 -lz -pthread -ldl")
 set(gpunn_pc_libs "-lgpunn")
 if(NOT BUILD_SHARED_LIBS)
   set(gpunn_pc_libs "-lgpunn ${gpunn_pc_private_libs} -lstdc++ -lm")

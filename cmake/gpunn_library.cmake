@@ -17,7 +17,7 @@ function(gpunn_make_library target type)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX CUDA_RUNTIME_LIBRARY Static)
   # BUILD_INTERFACE: the sanitizer is a matter of this build tree and never part of the export.
   target_link_libraries(${target} PUBLIC $<BUILD_INTERFACE:gpunn_sanitizer>)
-  target_link_libraries(${target} PRIVATE hwy z ${CMAKE_DL_LIBS} ${CMAKE_THREAD_LIBS_INIT})
+  target_link_libraries(${target} PRIVATE hwy png16 z ${CMAKE_DL_LIBS} ${CMAKE_THREAD_LIBS_INIT})
   if(GPUNN_MODE STREQUAL "cuda")
     target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:CUDA::cudart_static>)
   endif()

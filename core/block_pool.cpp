@@ -294,16 +294,21 @@ void BlockPool::unmap(Block* block) noexcept {
   unmapped_.insert(block);
 }
 
+// Offsets in the range; the end is below the start when the block covers no page.
+std::pair<std::size_t, std::size_t> BlockPool::whole_pages(const Block& block) const noexcept {
+  const auto offset_of = [&](const char* p) { return static_cast<std::size_t>(p - range_->pointer); };
+  return {round_up(offset_of(block.pointer), page_bytes_),
+          offset_of(block.pointer + block.bytes) / page_bytes_ * page_bytes_};
+}
+
 std::vector<BlockPool::Segment> BlockPool::take_free_pages(std::size_t bytes, const Block* spared) {
   std::vector<Segment> taken;
   if (!range_) return taken;
-  const auto offset_of = [&](const char* p) { return static_cast<std::size_t>(p - range_->pointer); };
   std::vector<std::pair<Block*, Segment>> found;
   std::size_t total = 0;
   anyones_.for_each([&](Block* b) {
     if (total >= bytes || !b->paged || (spared && (b == spared->previous || b == spared->next))) return;
-    const std::size_t first = round_up(offset_of(b->pointer), page_bytes_);
-    const std::size_t end = offset_of(b->pointer + b->bytes) / page_bytes_ * page_bytes_;
+    const auto [first, end] = whole_pages(*b);
     if (first >= end) return;
     const std::size_t part = std::min(end - first, round_up(bytes - total, page_bytes_));
     found.emplace_back(b, Segment(range_->pointer + (end - part), part));
@@ -324,6 +329,22 @@ std::vector<BlockPool::Segment> BlockPool::take_free_pages(std::size_t bytes, co
     taken.push_back(pages);
   }
   return taken;
+}
+
+BlockPool::BusyPages BlockPool::busy_pages() const noexcept {
+  BusyPages busy;
+  std::size_t most = 0;
+  for (const auto& [stream, list] : free_) {
+    std::size_t own = 0;
+    list.for_each([&](const Block* b) {
+      if (!b->paged) return;
+      const auto [first, end] = whole_pages(*b);
+      if (first < end) own += end - first;
+    });
+    busy.total += own;
+    if (own > most) most = own, busy.most = stream;
+  }
+  return busy;
 }
 
 std::size_t BlockPool::largest_free() const noexcept {
@@ -351,6 +372,26 @@ std::vector<BlockPool::Segment> BlockPool::mapped_runs() const {
     }
     open = b->mapped;
   }
+  return out;
+}
+
+std::vector<MemorySegment> BlockPool::describe() const {
+  std::vector<MemorySegment> out;
+  const auto add = [&](const Block* first) {
+    bool open = false;
+    for (const Block* b = first; b; b = b->next) {
+      if (b->mapped && !open) out.push_back({reinterpret_cast<std::uintptr_t>(b->pointer), 0, b->paged, {}});
+      if (b->mapped) {
+        out.back().bytes += b->bytes;
+        out.back().blocks.push_back({b->bytes, b->free});
+      }
+      open = b->mapped;
+    }
+  };
+  for (const auto& [first, bytes] : segments_) add(first);
+  add(range_);
+  std::sort(out.begin(), out.end(),
+            [](const MemorySegment& a, const MemorySegment& b) { return a.address < b.address; });
   return out;
 }
 

@@ -192,6 +192,11 @@ MemoryStats CachingAllocator::stats() const {
   return caches_.with_totals(stats_);
 }
 
+std::vector<MemorySegment> CachingAllocator::segments() const {
+  std::lock_guard lock(mutex_);
+  return pool_.describe();
+}
+
 void CachingAllocator::reset_peaks() {
   std::lock_guard lock(mutex_);
   caches_.reset_peak();

@@ -13,6 +13,12 @@ constexpr std::size_t kSegmentUnit = std::size_t{2} << 20;     // what a GPU map
 constexpr std::size_t kLargestGrowth = std::size_t{64} << 20;  // a segment is this or one request
 // Addresses reserved, in sizes of the device's memory: large blocks that come and go leave holes behind.
 constexpr std::size_t kAddressFactor = 16;
+// Waits that save memory: some at the start, then one in so many returned blocks; each for at least that part
+// of the request. With these the torture trace reserves 1.05 of its peak where it reserved 1.52, and half as
+// many waits leave it at 1.13 (device 32 events behind the host, November 2026).
+constexpr std::uint64_t kFreeWaits = 64, kReturnsPerWait = 16;
+constexpr std::size_t kPartWorthWaiting = 4;
+constexpr std::chrono::microseconds kLongestMove{20'000};
 
 bool is_small(std::size_t bytes) { return bytes <= kSmallRequest; }
 std::size_t block_bytes(std::size_t bytes) { return round_up(bytes, kLargeUnit); }
@@ -28,6 +34,7 @@ bool CachingAllocator::find(Piece& piece, Lock& lock) {
     if (drain_threads() && find_cached(piece)) return true;
     if (sweep() && find_cached(piece)) return true;
     if (settle_idle_streams() && find_cached(piece)) return true;
+    if (wait_to_move(needed, lock)) continue;
     if (grow(needed, piece.home)) return find_cached(piece);
     if (dissolve_slabs() && find_cached(piece)) return true;
     // The lock is open while the thread waits: afterwards everything may be different.
@@ -246,12 +253,35 @@ bool CachingAllocator::wait_for_stream(const Piece& piece, std::size_t needed, L
   if (!stream && is_small(piece.bytes))
     stream = bins_.unsettled_owner(piece.size, [this](const Slab& slab) { return is_done(slab); });
   if (!stream) return false;
+  return wait_for(stream, lock);
+}
+
+// Pages that lie free behind unfinished work, enough of them for the request: waiting for that work once
+// costs less than holding more memory from now on. Not always: a program whose sizes never repeat would wait
+// at every step. And not for long: the work may wait for this very thread.
+bool CachingAllocator::wait_to_move(std::size_t needed, Lock& lock) {
+  if (!range_ || mapping_fails_ || moves_waited_for_ > kFreeWaits + returns_ / kReturnsPerWait) return false;
+  const auto busy = pool_.busy_pages();
+  if (busy.total < needed / kPartWorthWaiting) return false;
+  ++moves_waited_for_;
+  if (wait_for(busy.most, lock, kLongestMove)) return true;
+  moves_waited_for_ += kFreeWaits;
+  return false;
+}
+
+// Until the stream's work is done, with a limit at most so long. The lock is open meanwhile.
+bool CachingAllocator::wait_for(RawStream stream, Lock& lock,
+                                std::optional<std::chrono::microseconds> limit) {
   const RawEvent event = take_event();
   const std::uint64_t since = returns_;
+  bool reached = true;
   try {
     api_.record_event(event, stream);
     lock.unlock();
-    api_.synchronize_event(event);
+    if (limit)
+      reached = api_.synchronize_event_for(event, *limit);
+    else
+      api_.synchronize_event(event);
     lock.lock();
   } catch (...) {
     if (!lock.owns_lock()) lock.lock();
@@ -259,8 +289,8 @@ bool CachingAllocator::wait_for_stream(const Piece& piece, std::size_t needed, L
     throw;
   }
   idle_events_.push_back(event);
-  settle(stream, since);
-  return true;
+  if (reached) settle(stream, since);
+  return reached;
 }
 
 std::size_t CachingAllocator::release_unused() {

@@ -70,6 +70,7 @@ class DebugResource final : public MemoryResource {
   std::size_t trim() override;
   MemoryStats stats() const override;
   void reset_peaks() override;
+  std::vector<MemorySegment> segments() const override { return below_->segments(); }
   void check() override;
 
  private:

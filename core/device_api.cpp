@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <thread>
 
 #include "gpunn/core/detail/bytes.h"
 #include "gpunn/core/detail/cuda_probe.h"
@@ -11,6 +12,21 @@ namespace gpunn {
 
 DeviceApi::~DeviceApi() = default;
 void DeviceApi::activate() {}
+
+bool DeviceApi::synchronize_event_for(RawEvent event, std::chrono::microseconds limit) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  while (!query_event(event)) {
+    const auto waited = Clock::now() - start;
+    if (waited >= limit) return false;
+    // Most waits are short, and a sleep takes longer than it says.
+    if (waited < std::chrono::microseconds(50))
+      std::this_thread::yield();
+    else
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+  return true;
+}
 
 std::size_t DeviceApi::page_bytes() noexcept { return 0; }
 void* DeviceApi::reserve_addresses(std::size_t) {

@@ -1,6 +1,7 @@
 #pragma once
 // What the runtime needs from a device. Three implementations stand behind it: the CPU, CUDA, and CUDA
 // emulated on the CPU (the same source as CUDA, compiled against the emulation's runtime). Tests add fakes.
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -81,6 +82,8 @@ class GPUNN_API DeviceApi {
   /// True when all work before the last record has finished (or nothing was recorded).
   virtual bool query_event(RawEvent event) = 0;
   virtual void synchronize_event(RawEvent event) = 0;
+  /// The same, but gives up after `limit`: true when the event was reached.
+  virtual bool synchronize_event_for(RawEvent event, std::chrono::microseconds limit);
 
   /// Asynchronous on `stream`; host memory must come from allocate_host() and stay valid until the copy has
   /// run.

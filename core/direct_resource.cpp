@@ -10,6 +10,7 @@ namespace gpunn {
 
 MemoryResource::~MemoryResource() = default;
 void MemoryResource::check() {}
+std::vector<MemorySegment> MemoryResource::segments() const { return {}; }
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/device_api.h"
@@ -19,6 +20,20 @@ struct MemoryStats {
   std::uint64_t allocations = 0;  // calls that handed out memory
   std::uint64_t deallocations = 0;
   std::uint64_t device_allocations = 0;  // calls that reached the device
+};
+
+/// A stretch of memory taken from the device, for snapshots: one allocation, or mapped pages without a gap.
+struct MemorySegment {
+  /// In order of address, without gaps. A block in use may be handed out, wait for a stream, hold pieces of
+  /// one small size, or be kept by a thread.
+  struct Block {
+    std::size_t bytes = 0;
+    bool free = false;
+  };
+  std::uintptr_t address = 0;
+  std::size_t bytes = 0;
+  bool pages = false;  // of virtual memory
+  std::vector<Block> blocks{};
 };
 
 /// Hands out memory whose use is ordered by streams: a block returned on a stream may be handed out again on
@@ -39,6 +54,8 @@ class GPUNN_API MemoryResource {
   virtual std::size_t trim() = 0;
   virtual MemoryStats stats() const = 0;
   virtual void reset_peaks() = 0;
+  /// What was taken from the device, in order of address; empty where the resource does not know.
+  virtual std::vector<MemorySegment> segments() const;
   /// In debug mode: waits for the device, looks for damage everywhere, throws MemoryFault. Otherwise nothing.
   virtual void check();
 };
@@ -63,7 +80,8 @@ struct CachingOptions {
 /// thread with the pieces up to 1 MiB that it returned last.
 ///
 /// It grows by the pages it needs, behind one range of addresses, where the device has virtual memory: pages
-/// that lie free and idle are moved to where they are needed before memory is added. Elsewhere, or when
+/// that lie free and idle are moved to where they are needed before memory is added; for those behind
+/// unfinished work it waits now and then, at most 20 ms. Elsewhere, or when
 /// mapping fails, it grows by segments. When there is no memory: reuse, wait for pending blocks (the oldest
 /// first, no longer than needed), look again, wait for streams that own free blocks, release everything
 /// unused, retry, then an OutOfMemory that names request, live and reserved bytes, and largest free block.

@@ -115,6 +115,7 @@ MemorySnapshot memory_snapshot(Device device) {
   MemorySnapshot s;
   s.device = to_string(device);
   s.stats = device.context().memory().stats();
+  s.segments = device.context().memory().segments();
   for (int i = 0; i < kMemoryTags; ++i)
     s.tags[static_cast<std::size_t>(i)] = usage.of(static_cast<MemoryTag>(i));
   s.recorded = usage.recording();

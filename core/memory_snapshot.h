@@ -29,6 +29,7 @@ struct BlockRecord {
 struct MemorySnapshot {
   std::string device{};
   MemoryStats stats{};
+  std::vector<MemorySegment> segments{};     // empty on the CPU
   std::array<TagUsage, kMemoryTags> tags{};  // in the order of MemoryTag
   bool recorded = false;                     // are there records of blocks?
   std::vector<BlockRecord> blocks{};         // oldest first

@@ -203,8 +203,10 @@ Tensor raw_add(const Tensor& a, const Tensor& b) {
   GPUNN_CHECK(a.shape() == b.shape() && a.dtype() == b.dtype(), "expected gradients alike, got ", a.shape(),
               " of ", a.dtype(), " and ", b.shape(), " of ", b.dtype());
   NoGrad guard;
-  const Tensor left = a.contiguous(), right = b.contiguous();
-  Tensor y = empty_like(left);
+  const bool last = a.layout() == Layout::channels_last && b.layout() == Layout::channels_last;
+  const Layout layout = last ? Layout::channels_last : Layout::contiguous;
+  const Tensor left = a.contiguous(layout), right = b.contiguous(layout);
+  Tensor y = empty_on(left.context(), left.shape(), left.dtype(), layout);
   if (y.numel() == 0) return y;
   AddProblem p{a.dtype(), left.data(), right.data(), y.data(), y.numel()};
   execute(kAdd, p, {&left, &right}, {&y});

@@ -22,6 +22,14 @@ void write_tag(JsonWriter& json, const TagUsage& use) {
   json.field("blocks", use.blocks).end_object();
 }
 
+void write_segment(JsonWriter& json, const MemorySegment& s) {
+  json.begin_object().field("address", static_cast<std::uint64_t>(s.address)).field("bytes", s.bytes);
+  json.field("pages", s.pages).key("blocks").begin_array();
+  for (const MemorySegment::Block& b : s.blocks)
+    json.begin_object().field("bytes", b.bytes).field("free", b.free).end_object();
+  json.end_array().end_object();
+}
+
 void write_block(JsonWriter& json, const BlockRecord& b) {
   json.begin_object().field("id", b.id).field("bytes", b.bytes).field("tag", name_of(b.tag));
   json.field("layer", b.layer).field("op", b.op).field("stream", b.stream).field("thread", b.thread);
@@ -33,7 +41,9 @@ void write_block(JsonWriter& json, const BlockRecord& b) {
 void write_snapshot(JsonWriter& json, const MemorySnapshot& snapshot) {
   json.begin_object().field("device", snapshot.device);
   write_stats(json, snapshot.stats);
-  json.key("tags").begin_object();
+  json.key("segments").begin_array();
+  for (const MemorySegment& segment : snapshot.segments) write_segment(json, segment);
+  json.end_array().key("tags").begin_object();
   for (int i = 0; i < kMemoryTags; ++i) {
     json.key(name_of(static_cast<MemoryTag>(i)));
     write_tag(json, snapshot.tags[static_cast<std::size_t>(i)]);

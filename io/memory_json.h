@@ -12,6 +12,7 @@ class JsonWriter;
 /// One JSON object:
 /// {"device","live_bytes","peak_live_bytes","reserved_bytes","peak_reserved_bytes","allocations",
 ///  "deallocations","device_allocations",
+///  "segments":[{"address","bytes","pages","blocks":[{"bytes","free"},...]},...],  by address; [] on the CPU
 ///  "tags":{"weights":{"live_bytes","peak_bytes","limit_bytes","blocks"},...},  limit_bytes null: none
 ///  "recorded",
 ///  "blocks":[{"id","bytes","tag","layer","op","stream","thread","age_seconds"},...]}  oldest first

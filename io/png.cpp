@@ -85,6 +85,10 @@ Bytes encode_png(const Picture& picture) {
   return out;
 }
 
+void write_png(const std::string& path, const Picture& picture) {
+  write_file_atomic(path, encode_png(picture));
+}
+
 std::string base64(std::span<const std::uint8_t> data) {
   constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;

@@ -15,6 +15,7 @@ namespace gpunn {
 namespace {
 
 constexpr std::int64_t kBoxNumbers = 5;
+constexpr double kRepeatIou = 0.5;
 
 Sequential backbone_of(const DetectorOptions& options) {
   GPUNN_CHECK(!options.widths.empty() && options.widths.size() <= 10,
@@ -103,13 +104,13 @@ Targets targets_of(std::span<const std::vector<LabelledBox>> boxes, const Grid& 
   return out;
 }
 
-std::vector<Detection> without_repeated(const std::vector<Detection>& boxes) {
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+
+std::vector<Detection> without_repeats(const std::vector<Detection>& boxes) {
   std::vector<Detection> kept;
-  for (const std::size_t i : suppress_repeated(boxes, 0.5)) kept.push_back(boxes[i]);
+  for (const std::size_t i : suppress_repeated(boxes, kRepeatIou)) kept.push_back(boxes[i]);
   return kept;
 }
-
-double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
 }  // namespace
 
@@ -189,7 +190,7 @@ std::vector<std::vector<Detection>> Detector::decode(const Tensor& prediction,
       boxes.push_back({{x - w / 2, y - h / 2, x + w / 2, y + h / 2}, label, score});
     }
     found[static_cast<std::size_t>(n)] =
-        options.filter ? options.filter(std::move(boxes)) : without_repeated(boxes);
+        options.filter ? options.filter(std::move(boxes)) : without_repeats(boxes);
   }
   return found;
 }

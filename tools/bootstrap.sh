@@ -24,6 +24,7 @@ pkg-config            command pkg-config
 python3               command python3
 git                   command git
 zlib1g-dev            header  zlib.h
+libpng-dev            header  png.h
 libfmt-dev            header  fmt/format.h
 libhwy-dev            header  hwy/highway.h
 nlohmann-json3-dev    header  nlohmann/json.hpp

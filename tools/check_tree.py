@@ -30,7 +30,7 @@ NOT_OPS = {"common", "ptx"}
 
 # Headers that pull in Tensor: device code sees problem structs only.
 TENSOR_HEADERS = {"gpunn/core/tensor.h", "gpunn/core/autograd.h"}
-PRIVATE_LIBRARIES = re.compile(r"^(fmt/|nlohmann/|CLI/|hwy/|dnnl|oneapi/|zlib|cuda|cublas|cudnn|nccl|nvtx|curand)")
+PRIVATE_LIBRARIES = re.compile(r"^(fmt/|nlohmann/|CLI/|hwy/|dnnl|oneapi/|zlib|png\.h|cuda|cublas|cudnn|nccl|nvtx|curand)")
 
 # (pattern, what is wrong, suffixes, allowed under)
 VENDOR_ALGORITHMS = "_cub.cu"  # files that only call the vendor's device-wide algorithms

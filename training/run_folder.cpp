@@ -56,6 +56,8 @@ void RunFolder::write_weights(const StateDict& state) {
 
 void RunFolder::write_result(std::string_view json) { write_file_atomic(file("result.json"), json); }
 
+void RunFolder::write_memory(std::string_view json) { write_file_atomic(file("memory.json"), json); }
+
 void RunFolder::write_report(std::string_view html) { write_file_atomic(report_path(), html); }
 
 std::string weights_sha256(const StateDict& state) {

@@ -1,6 +1,7 @@
 #pragma once
-// The folder a run writes: config.json, metrics.jsonl, weights.safetensors, report.html, result.json, and
-// hashes.jsonl when asked for (step_hashes.h).
+// The folder a run writes: config.json, metrics.jsonl, weights.safetensors, report.html, result.json,
+// memory.json (the device's memory at the end, with its peaks; io/memory_json.h), and hashes.jsonl when asked
+// for (step_hashes.h).
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -34,6 +35,7 @@ class GPUNN_API RunFolder {
   void write_weights(const StateDict& state);
   /// The run's final figures, result.json.
   void write_result(std::string_view json);
+  void write_memory(std::string_view json);
   void write_report(std::string_view html);
   std::string report_path() const { return file("report.html"); }
   std::string hashes_path() const { return file("hashes.jsonl"); }

@@ -13,7 +13,8 @@ writes the rows as `gpunn bench --json` does, "implementation" being torch_eager
 "ratio" PyTorch's time / ours. Rows without a counterpart, and modes that a row or device cannot have, are named with
 the reason. With --budget no row is begun after S seconds; what was not reached is named too.
 
-PyTorch is at its best: fused optimizers, TF32 allowed where our row uses it and only there, warm. torch_graph is the
+PyTorch is at its best: fused optimizers, convolutions chosen by timing, TF32 allowed where our row uses it and only
+there, warm. torch_graph is the
 eager call in a CUDA graph; torch_compile is tuned (max-autotune, dynamic=False) and in a CUDA graph of ours, which,
 unlike the one that the mode itself would make, copies no inputs.
 """
@@ -38,8 +39,9 @@ ROTATED = {"cpu": 160 << 20, "cuda": 256 << 20}
 TURNS = 9
 MODES = ("eager", "compile", "graph")
 GOALS = {"softmax": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"], "add": ["4096x1024"], "mul": ["4096x1024"],
-         "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"], "matmul": ["P1", "P2", "P3"]}
-ID = re.compile(r"(?:[GRP]\d+|MEM-\d+) ")
+         "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"], "matmul": ["P1", "P2", "P3"],
+         "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"]}
+ID = re.compile(r"(?:[CGRP]\d+|MEM-\d+) ")
 
 # What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
 # can be (a forward pass whose backward is timed), and the call itself stays as it is.
@@ -209,6 +211,42 @@ def matmul(row):
     return Call((x, w, b), lambda x, w, b: torch.relu(functional.linear(x, w, b)))
 
 
+def convolution(gradient):
+    """The op, or with `gradient` (0: of the pictures, 1: of the filters) that part of PyTorch's backward."""
+    def make(row):
+        torch, N, C, (H, W) = row.torch, *row.shape[:2], row.shape[2:]
+        setting = {word: int(n) for word, n in re.findall(r"(to|by|stride|groups) (\d+)", row.case)}
+        K, R, stride, groups = setting["to"], setting["by"], setting.get("stride", 1), setting.get("groups", 1)
+        order = torch.channels_last if row.case.endswith(" last") else torch.contiguous_format
+
+        def ordered(*shape):
+            return row.values(*shape).contiguous(memory_format=order)
+
+        x, w = ordered(N, C, H, W), ordered(K, C // groups, R, R)
+        window = ([stride] * 2, [R // 2] * 2, [1] * 2)
+        if gradient is None:
+            return Call((x, w), lambda x, w: torch.conv2d(x, w, None, *window, groups))
+        P, Q = ((size + 2 * (R // 2) - R) // stride + 1 for size in (H, W))
+        backward, mask = torch.ops.aten.convolution_backward, [gradient == 0, gradient == 1, False]
+        return Call((ordered(N, K, P, Q), x, w),
+                    lambda dy, x, w: backward(dy, x, w, None, *window, False, [0, 0], groups, mask))
+    return make
+
+
+def convolution_end(row):
+    """The gradient through relu and the sum for the bias."""
+    torch, (N, K, pixels) = row.torch, row.shape
+    order = torch.channels_last if row.case.endswith(" last") else torch.contiguous_format
+    dy, y = (row.values(N, K, pixels, 1).contiguous(memory_format=order) for _ in range(2))
+    if "relu" not in row.case:
+        return Call((dy,), lambda dy: dy.sum((0, 2, 3)))
+
+    def end(dy, y):
+        dz = torch.ops.aten.threshold_backward(dy, y, 0)
+        return dz, dz.sum((0, 2, 3))
+    return Call((dy, y), end)
+
+
 def chain(row):
     """Composed, as eager PyTorch runs it: a pass over memory for each step."""
     torch, vector = row.torch, row.values(*row.shape[1:])
@@ -232,7 +270,11 @@ ROWS = {("chain", "forward"): chain,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): cross_entropy,
         ("cross_entropy", "backward"): backward_of(cross_entropy, constants=(1,)),
-        ("matmul", "forward"): matmul}
+        ("matmul", "forward"): matmul,
+        ("conv2d", "forward"): convolution(None),
+        ("conv2d_dx", "forward"): convolution(0),
+        ("conv2d_dw", "forward"): convolution(1),
+        ("channel_grad", "backward"): convolution_end}
 ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),
@@ -295,7 +337,8 @@ def prepared_copies(row, build):
 def seconds_of(row, build, seconds_per_row):
     """Quartiles of the seconds of a call over TURNS batches; or the reason why there are none."""
     torch = row.torch
-    torch.backends.cuda.matmul.allow_tf32 = "tf32" in row.case
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = "tf32" in row.case
+    torch.backends.cudnn.benchmark = True
     if row.mode == "compile":
         importlib.import_module("torch._dynamo").reset()
         # Backward passes are run again and again: their buffers may not be given away.

@@ -52,6 +52,10 @@ class SimulatedDevice final : public DeviceApi {
   void wait_event(RawStream, RawEvent) override {}
   bool query_event(RawEvent event) override;
   void synchronize_event(RawEvent event) override;
+  bool synchronize_event_for(RawEvent event, std::chrono::microseconds) override {
+    synchronize_event(event);
+    return true;
+  }
   void copy(void*, const void*, std::size_t, CopyKind, RawStream) override {}
   void fill_bytes(void*, int, std::size_t, RawStream) override {}
   void host_callback(RawStream, void (*callback)(void*), void* argument) override { callback(argument); }

@@ -12,6 +12,7 @@
 
 #include "gpunn/core/detail/size_class.h"
 #include "gpunn/core/device_api.h"
+#include "gpunn/core/memory.h"
 
 namespace gpunn::detail {
 
@@ -102,17 +103,27 @@ class BlockPool {
   /// blocks first; not from the neighbours of `spared`. They have no memory afterwards.
   std::vector<Segment> take_free_pages(std::size_t bytes, const Block* spared);
 
+  /// Whole pages in free blocks that belong to streams: bytes, and the stream that has most of them.
+  struct BusyPages {
+    std::size_t total = 0;
+    RawStream most = nullptr;
+  };
+  BusyPages busy_pages() const noexcept;
+
   std::size_t largest_free() const noexcept;
   /// Bytes of memory in segments and mapped pages.
   std::size_t held_bytes() const noexcept { return held_bytes_; }
   /// Every segment, and every run of mapped pages, for the owner's destructor.
   std::vector<Segment> segments() const;
   std::vector<Segment> mapped_runs() const;
+  /// Segments and runs of pages with their blocks, in order of address.
+  std::vector<MemorySegment> describe() const;
   /// Blocks fill their segments without gap or overlap, free neighbours that could merge have, sums agree.
   /// For tests.
   bool consistent() const;
 
  private:
+  std::pair<std::size_t, std::size_t> whole_pages(const Block& block) const noexcept;
   FreeList& list_of(RawStream stream);
   Block* cut(Block* block, std::size_t bytes);
   void absorb_next(Block* block) noexcept;

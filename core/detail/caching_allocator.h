@@ -1,9 +1,11 @@
 #pragma once
 // The caching allocator of devices with streams. What a thread returned last it finds again in its own cache;
 // everything else happens under one lock. Device calls are made under it, and they are rare; waiting is not.
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -28,6 +30,7 @@ class CachingAllocator final : public MemoryResource {
   std::size_t trim() override;
   MemoryStats stats() const override;
   void reset_peaks() override;
+  std::vector<MemorySegment> segments() const override;
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -58,6 +61,8 @@ class CachingAllocator final : public MemoryResource {
   bool dissolve_slabs();
   bool wait_for_pending(Lock& lock);
   bool wait_for_stream(const Piece& piece, std::size_t needed, Lock& lock);
+  bool wait_to_move(std::size_t needed, Lock& lock);
+  bool wait_for(RawStream stream, Lock& lock, std::optional<std::chrono::microseconds> limit = {});
 
   void finish(Piece* piece) noexcept;
   void put_back(Piece& piece) noexcept;
@@ -83,7 +88,8 @@ class CachingAllocator final : public MemoryResource {
   std::deque<Piece*> pending_;         // returned, but some stream may still use them
   std::vector<RawEvent> idle_events_;  // with room for all that were made
   std::size_t events_made_ = 0;
-  std::uint64_t returns_ = 0;                          // counts what was returned
+  std::uint64_t returns_ = 0;  // counts what was returned
+  std::uint64_t moves_waited_for_ = 0;
   std::unordered_map<RawStream, std::uint64_t> done_;  // work issued before that count has finished
   void* range_ = nullptr;                              // addresses of the pool's range
   std::size_t range_bytes_ = 0;

@@ -107,13 +107,15 @@ void conv2d_ref(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_ref(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_ref(const Conv2dDwProblem& p, const Exec& exec);
 void channel_grad_ref(const ChannelGradProblem& p, const Exec& exec);
-// f32, host memory, any sizes and both orders.
+// f32, host memory, both orders. Refused: dilations whose padded rows would take more than 256 MiB.
 const char* conv2d_cpu_reason(const Conv2dProblem& p);
 const char* conv2d_dx_cpu_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_cpu_reason(const Conv2dDwProblem& p);
+const char* channel_grad_cpu_reason(const ChannelGradProblem& p);
 std::size_t conv2d_cpu_workspace(const Conv2dProblem& p);
 std::size_t conv2d_dx_cpu_workspace(const Conv2dDxProblem& p);
 std::size_t conv2d_dw_cpu_workspace(const Conv2dDwProblem& p);
+std::size_t channel_grad_cpu_workspace(const ChannelGradProblem& p);
 void conv2d_cpu(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_cpu(const Conv2dDxProblem& p, const Exec& exec);
 void conv2d_dw_cpu(const Conv2dDwProblem& p, const Exec& exec);
@@ -133,6 +135,8 @@ void conv2d_dw_onednn(const Conv2dDwProblem& p, const Exec& exec);
 const char* conv2d_simt_reason(const Conv2dProblem& p);
 const char* conv2d_dx_simt_reason(const Conv2dDxProblem& p);
 const char* conv2d_dw_simt_reason(const Conv2dDwProblem& p);
+std::size_t conv2d_cuda_workspace(const Conv2dProblem& p);       // filters in another order
+std::size_t conv2d_dx_cuda_workspace(const Conv2dDxProblem& p);  // likewise
 std::size_t conv2d_dw_cuda_workspace(const Conv2dDwProblem& p);  // pieces of the long sum over the pixels
 void conv2d_simt_cuda(const Conv2dProblem& p, const Exec& exec);
 void conv2d_dx_simt_cuda(const Conv2dDxProblem& p, const Exec& exec);

@@ -11,6 +11,16 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
     {"onednn", DeviceType::cpu, conv2d_onednn_reason, conv2d_onednn_workspace, Determinism::bitwise,
      conv2d_onednn},
 #endif
+    {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_depthwise_cuda},
+    {"direct", DeviceType::cuda, conv2d_direct_reason, nullptr, Determinism::bitwise, conv2d_direct_cuda},
+    {"mma", DeviceType::cuda, conv2d_mma_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_mma_cuda},
+    {"simt", DeviceType::cuda, conv2d_simt_reason, conv2d_cuda_workspace, Determinism::bitwise,
+     conv2d_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_ref},
 };
 
@@ -18,6 +28,16 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #if GPUNN_HAS_ONEDNN_HEADERS
     {"onednn", DeviceType::cpu, conv2d_dx_onednn_reason, conv2d_dx_onednn_workspace, Determinism::bitwise,
      conv2d_dx_onednn},
+#endif
+    {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
+     conv2d_dx_cpu},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
+     conv2d_dx_depthwise_cuda},
+    {"mma", DeviceType::cuda, conv2d_dx_mma_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_mma_cuda},
+    {"simt", DeviceType::cuda, conv2d_dx_simt_reason, conv2d_dx_cuda_workspace, Determinism::bitwise,
+     conv2d_dx_simt_cuda},
 #endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dx_ref},
 };
@@ -27,10 +47,26 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
     {"onednn", DeviceType::cpu, conv2d_dw_onednn_reason, conv2d_dw_onednn_workspace, Determinism::bitwise,
      conv2d_dw_onednn},
 #endif
+    {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
+     conv2d_dw_cpu},
+#if GPUNN_HAS_CUDA
+    {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
+     Determinism::bitwise, conv2d_dw_depthwise_cuda},
+    {"mma", DeviceType::cuda, conv2d_dw_mma_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_mma_cuda},
+    {"simt", DeviceType::cuda, conv2d_dw_simt_reason, conv2d_dw_cuda_workspace, Determinism::bitwise,
+     conv2d_dw_simt_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, conv2d_dw_ref},
 };
 
 const Implementation<ChannelGradProblem> kChannelGradEntries[] = {
+    {"cpu", DeviceType::cpu, channel_grad_cpu_reason, channel_grad_cpu_workspace, Determinism::bitwise,
+     channel_grad_cpu},
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, [](const ChannelGradProblem& p) { return device_dtype_reason(p.dtype); },
+     channel_grad_cuda_workspace, Determinism::bitwise, channel_grad_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, channel_grad_ref},
 };
 

@@ -17,7 +17,7 @@
 //   hardswish    x hardsigmoid(x)
 //   glu          a sigmoid(b), a and b the halves of x along `dim`
 //
-// Shapes, dtypes: the result is a new contiguous tensor of x's shape (glu: half the extent along dim) and
+// Shapes, dtypes: the result is a new tensor of x's order, shape (glu: half the extent along dim) and
 // dtype: f32, f16, bf16 (computed in float), f64 (on the CPU). NaN gives NaN. Backward keeps the input; at
 // kinks as PyTorch: 0 at the bounds of hardtanh and relu6, the slope from the left at 0. Second derivatives:
 // all of them. Determinism: bitwise. f32 on the CPU, in ulp over the whole range (measured over 430,000

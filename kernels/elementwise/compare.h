@@ -4,9 +4,9 @@
 //   eq ne lt le gt ge, logical_and logical_or logical_xor logical_not, isnan isinf isfinite    give bool
 //   where(condition, a, b)    a where the condition holds, else b
 //
-// Shapes, dtypes: operands broadcast; the result is a new contiguous tensor, of DType::boolean for all but
-// where. Two tensors need one dtype and one device; every dtype is taken (f64 on the CPU only). A scalar
-// takes the tensor's dtype; for integers and bool it must be one of their values. NaN is unequal to
+// Shapes, dtypes: operands broadcast; the result is a new tensor, ordered as in elementwise.h, of boolean for
+// all but where. Two tensors need one dtype and one device; every dtype is taken (f64 on the CPU only). A
+// scalar takes the tensor's dtype; for integers and bool it must be one of their values. NaN is unequal to
 // everything and unordered, and true in logic. where takes a bool condition, and a and b of one dtype: f32,
 // f16, bf16, i32, i64, f64 (on the CPU); a bool tensor becomes a mask of numbers by .to().
 //

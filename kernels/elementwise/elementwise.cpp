@@ -37,7 +37,8 @@ void broadcast_strides(const Tensor& t, const Shape& shape, std::int64_t* stride
 /// The op without gradients. Nothing on the way allocates but the result: small tensors take some 100 ns.
 Tensor unary(UnaryFunction function, const Tensor& x, double scalar = 0) {
   check_dtype(function, x);
-  Tensor y = empty_on(x.context(), x.shape(), x.dtype());
+  const bool dense = x.layout() != Layout::strided;
+  Tensor y = empty_on(x.context(), x.shape(), x.dtype(), dense ? x.layout() : Layout::contiguous);
   const std::int64_t n = x.numel();
   if (n == 0) return y;
   UnaryProblem p;
@@ -46,7 +47,7 @@ Tensor unary(UnaryFunction function, const Tensor& x, double scalar = 0) {
   p.x = x.data();
   p.y = y.data();
   p.scalar = scalar;
-  if (x.is_contiguous()) [[likely]] {
+  if (dense) [[likely]] {
     p.rank = 1;
     p.shape[0] = n;
     p.x_strides[0] = 1;
@@ -65,7 +66,8 @@ Tensor binary(BinaryFunction function, const Tensor& a, const Tensor& b) {
   check_same(a, "a", b, "b");
   const bool same = a.shape() == b.shape();
   const Shape shape = same ? a.shape() : broadcast_shapes(a.shape(), b.shape());
-  Tensor y = empty_on(a.context(), shape, a.dtype());
+  const bool dense = same && a.layout() == b.layout() && a.layout() != Layout::strided;
+  Tensor y = empty_on(a.context(), shape, a.dtype(), dense ? a.layout() : Layout::contiguous);
   const std::int64_t n = y.numel();
   if (n == 0) return y;
   BinaryProblem p;
@@ -74,7 +76,7 @@ Tensor binary(BinaryFunction function, const Tensor& a, const Tensor& b) {
   p.a = a.data();
   p.b = b.data();
   p.y = y.data();
-  if (same && a.is_contiguous() && b.is_contiguous()) [[likely]] {
+  if (dense) [[likely]] {
     p.rank = 1;
     p.shape[0] = n;
     p.a_strides[0] = p.b_strides[0] = 1;

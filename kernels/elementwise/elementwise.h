@@ -4,11 +4,11 @@
 //   add a+b   sub a-b   mul a*b   div a/b   neg -x   exp e^x   log ln x   relu max(x,0)
 //   sigmoid 1/(1+e^-x)   tanh (e^x-e^-x)/(e^x+e^-x)
 //
-// Shapes: two tensors broadcast (broadcast_shapes); one tensor keeps its shape. The result is a new
-// contiguous tensor. dtypes: f32, f16, bf16 (computed in float), f64 (on the CPU); add, sub, mul, neg also
-// i32 and i64, which wrap around. Two tensors need one dtype and one device; a scalar takes the tensor's
-// dtype (it is rounded to float for the halves). Special values as PyTorch: relu(NaN) is NaN, relu'(0) is 0,
-// log of a negative number is NaN.
+// Shapes: two tensors broadcast (broadcast_shapes); one tensor keeps its shape. The result is a new tensor,
+// contiguous, or channels-last where all operands are and have one shape. dtypes: f32, f16, bf16 (computed in
+// float), f64 (on the CPU); add, sub, mul, neg also i32 and i64, which wrap around. Two tensors need one
+// dtype and device; a scalar takes the tensor's dtype (it is rounded to float for the halves). Special values
+// as PyTorch: relu(NaN) is NaN, relu'(0) is 0, log of a negative number is NaN.
 //
 // Backward keeps: mul and div their inputs (div its output too), exp, relu, sigmoid, tanh their output, log
 // its input; the rest nothing. A broadcast operand's gradient is summed to its shape in a fixed order. Second

@@ -52,7 +52,7 @@ struct UnaryProblem {
   DType dtype;
   UnaryFunction function;
   const void* x;  // strided, extents of 0 stride repeat
-  void* y;        // contiguous; may be x when x is contiguous
+  void* y;        // dense; may be x when x is
   double scalar;  // s; rounded to float for f32 and the halves
   int rank;
   std::int64_t shape[kMaxRank];
@@ -64,7 +64,7 @@ struct BinaryProblem {
   BinaryFunction function;
   const void* a;  // strided, extents of 0 stride repeat
   const void* b;  // likewise
-  void* y;        // contiguous; may be a or b where that one is contiguous
+  void* y;        // dense; may be a or b where that one is in the same order
   int rank;
   std::int64_t shape[kMaxRank];
   std::int64_t a_strides[kMaxRank];  // elements

@@ -29,7 +29,7 @@ struct MapProblem {
   DType dtype;  // of the inputs, but the first input of a selection is bool
   Function function;
   const void* in[kInputs<Function>];  // strided, extents of 0 stride repeat
-  void* y;      // contiguous; of dtype, or bool; may be an input of its dtype that is contiguous
+  void* y;      // dense; of dtype, or bool; may be an input of its dtype that is in the same order
   double s, t;  // parameters; rounded to float for f32 and the halves
   int rank;
   std::int64_t shape[kMaxRank];

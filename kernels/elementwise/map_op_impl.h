@@ -37,16 +37,18 @@ Tensor map_checked(Function function, double s, double t, std::index_sequence<I.
   const Tensor* const inputs[K] = {&in...};
   const Tensor& last = *inputs[K - 1];
   Shape shape = inputs[0]->shape();
-  bool plain = inputs[0]->is_contiguous();
+  const Layout layout = inputs[0]->layout();
+  bool dense = layout != Layout::strided;
   for (int k = 1; k < K; ++k) {
     if (inputs[k]->shape() == shape) {
-      plain = plain && inputs[k]->is_contiguous();
+      dense = dense && inputs[k]->layout() == layout;
     } else {
-      plain = false;
+      dense = false;
       shape = broadcast_shapes(shape, inputs[k]->shape());
     }
   }
-  Tensor y = empty_on(last.context(), shape, result_dtype<Function>(last.dtype()));
+  Tensor y = empty_on(last.context(), shape, result_dtype<Function>(last.dtype()),
+                      dense ? layout : Layout::contiguous);
   const std::int64_t n = y.numel();
   if (n == 0) return y;
   MapProblem<Function> p;
@@ -56,7 +58,7 @@ Tensor map_checked(Function function, double s, double t, std::index_sequence<I.
   p.s = s;
   p.t = t;
   for (int k = 0; k < K; ++k) p.in[k] = inputs[k]->data();
-  if (plain) [[likely]] {
+  if (dense) [[likely]] {
     p.rank = 1;
     p.shape[0] = n;
     for (int k = 0; k < K; ++k) p.strides[k][0] = 1;

@@ -10,9 +10,9 @@
 // of 0, 1 right of it, values at 0 and for NaN 0. clamp with a lower bound above the upper one gives the
 // upper one.
 //
-// Shapes, dtypes: operands broadcast, have one dtype and device, and the result is a new contiguous tensor of
-// that dtype: f32, f16, bf16 (computed in float), f64 (on the CPU); abs, sign, square, clamp, maximum and
-// minimum also i32 and i64. A scalar takes the tensor's dtype.
+// Shapes, dtypes: operands broadcast, have one dtype and device, and the result is a new tensor (ordered as
+// in elementwise.h) of that dtype: f32, f16, bf16 (computed in float), f64 (on the CPU); abs, sign, square,
+// clamp, maximum and minimum also i32 and i64. A scalar takes the tensor's dtype.
 //
 // Backward keeps: sqrt, rsqrt, reciprocal, exp2, expm1, tan and scalar^tensor their output, the others their
 // inputs; sign, floor, ceil, round, trunc have the gradient 0, heaviside none. At kinks as PyTorch: abs'(0)

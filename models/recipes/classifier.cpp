@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <memory>
 
 #include "gpunn/layers/losses.h"
 #include "gpunn/layers/summary.h"
@@ -9,7 +10,6 @@
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/history.h"
-#include "gpunn/training/image_dataset.h"
 #include "gpunn/training/metrics.h"
 #include "gpunn/training/optimizer.h"
 #include "gpunn/training/trainer.h"
@@ -17,10 +17,9 @@
 namespace gpunn::detail {
 
 ClassifierData load_images(const char* data_set, std::vector<std::string> classes,
-                           const RunSettings& settings, float divisor) {
+                           const RunSettings& settings, ImageDataset::Options options) {
   const std::vector<std::string> paths = find_data(data_set_info(data_set), settings.data);
   const auto count = static_cast<std::int64_t>(classes.size());
-  const ImageDataset::Options options{.divisor = divisor};
   auto train = std::make_shared<ImageDataset>(load_idx_images(paths[0], paths[1], count, options));
   auto test = std::make_shared<ImageDataset>(load_idx_images(paths[2], paths[3], count, options));
   constexpr int kSide = 28;
@@ -29,6 +28,13 @@ ClassifierData load_images(const char* data_set, std::vector<std::string> classe
       throw_data(concat(path, ": expected images of 28 x 28 pixels, got ", images->size(), " of ",
                         images->height(), " x ", images->width()));
   return {train, test, std::move(classes), kSide, kSide};
+}
+
+ClassifierData load_fashion(const RunSettings& settings, ImageDataset::Options options) {
+  return load_images("fashion-mnist",
+                     {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker",
+                      "Bag", "Ankle boot"},
+                     settings, options);
 }
 
 std::vector<std::string> digit_names() { return {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}; }
@@ -55,10 +61,11 @@ std::string epoch_line(const EpochRecord& r, std::int64_t epochs) {
 }  // namespace
 
 RecipeResult train_classifier(RecipeContext& context, const ClassifierRun& run) {
-  const SgdSettings& s = run.settings;
+  const BatchSettings& s = run.settings;
   // The data sets have checked their labels; asking again would make the host wait for the device each step.
   CrossEntropyLoss loss({.check_targets = false});
-  SGD optimizer(run.model.parameters(), {.lr = s.lr, .momentum = s.momentum, .weight_decay = s.weight_decay});
+  const std::unique_ptr<Optimizer> owned = s.make_optimizer(run.model.parameters());
+  Optimizer& optimizer = *owned;
   const DataLoader train_loader(run.data.train, {.batch_size = s.batch_size,
                                                  .shuffle = run.shuffle,
                                                  .workers = static_cast<int>(s.workers),

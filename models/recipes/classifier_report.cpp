@@ -5,6 +5,7 @@
 #include "gpunn/io/html_report.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/numbers.h"
 #include "gpunn/models/recipes/detail/report.h"
 #include "gpunn/training/data_loader.h"
@@ -26,10 +27,11 @@ struct Answers {
 
 Prediction prediction_of(const ClassifierData& data, std::span<const float> pixels,
                          std::span<const float> probabilities, std::int64_t truth, std::int64_t row) {
-  return {.picture = gray_picture(pixels, data.height, data.width),
-          .probabilities = {probabilities.begin(), probabilities.end()},
-          .truth = static_cast<int>(truth),
-          .caption = "test row " + std::to_string(row)};
+  return {
+      .picture = picture_of_planes(pixels, data.channels, data.height, data.width, data.black, data.white),
+      .probabilities = {probabilities.begin(), probabilities.end()},
+      .truth = static_cast<int>(truth),
+      .caption = "test row " + std::to_string(row)};
 }
 
 Answers answers_of(Module& model, const ClassifierData& data, Device device) {
@@ -37,7 +39,8 @@ Answers answers_of(Module& model, const ClassifierData& data, Device device) {
   const std::size_t classes = data.classes.size();
   Answers out{.counts = std::vector<std::int64_t>(classes * classes), .first = {}, .wrong = {}};
   const DataLoader loader(data.test, {.batch_size = kTestBatch, .device = device});
-  const auto area = static_cast<std::size_t>(data.height) * static_cast<std::size_t>(data.width);
+  const auto area = static_cast<std::size_t>(data.channels) * static_cast<std::size_t>(data.height) *
+                    static_cast<std::size_t>(data.width);
   std::int64_t row = 0;
   model.eval();
   DataLoader::Epoch epoch = loader.epoch(0);
@@ -80,6 +83,7 @@ void write_classifier_report(RecipeContext& context, const ClassifierRun& run, c
 
   report.section("Training");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
+  if (run.sections) run.sections(report);
   report.section("Test pictures");
   const Answers answers = answers_of(run.model, run.data, context.device());
   report.predictions(run.data.classes, answers.first);

@@ -15,16 +15,9 @@ struct FashionSettings : SgdSettings {
 
 std::unique_ptr<RunSettings> settings() { return std::make_unique<FashionSettings>(); }
 
-detail::ClassifierData load(const RunSettings& settings) {
-  return detail::load_images("fashion-mnist",
-                             {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
-                              "Sneaker", "Bag", "Ankle boot"},
-                             settings);
-}
-
 RecipeResult run_mlp(RecipeContext& context) {
   auto& settings = static_cast<FashionSettings&>(context.settings());
-  const detail::ClassifierData data = load(settings);
+  const detail::ClassifierData data = detail::load_fashion(settings);
   Sequential model(Linear(784, 256), ReLU(), Linear(256, 128), ReLU(), Linear(128, 64), ReLU(),
                    Linear(64, 10));
   return detail::train_classifier(context, {.model = model,
@@ -37,7 +30,7 @@ RecipeResult run_mlp(RecipeContext& context) {
 
 RecipeResult run_logistic(RecipeContext& context) {
   auto& settings = static_cast<FashionSettings&>(context.settings());
-  const detail::ClassifierData data = load(settings);
+  const detail::ClassifierData data = detail::load_fashion(settings);
   Sequential model(Linear(784, 10));
   return detail::train_classifier(context, {.model = model,
                                             .data = data,

@@ -133,7 +133,8 @@ RecipeResult run(RecipeContext& context) {
   bool reached = true;
   for (const OnlineSystem& system : kSystems) {
     if (settings.pixels != "both" && settings.pixels != system.key) continue;
-    const detail::ClassifierData data = detail::load_images("mnist", classes, settings, system.divisor);
+    const detail::ClassifierData data =
+        detail::load_images("mnist", classes, settings, {.divisor = system.divisor});
     runs.push_back(run_system(system, context, data, weights));
     add_metrics(result, runs.back());
     totals.add(runs.back().trained);

@@ -1,11 +1,14 @@
 #include "gpunn/models/recipes/recipe.h"
 
 #include "gpunn/core/memory.h"
+#include "gpunn/core/memory_snapshot.h"
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/core/tuning.h"
 #include "gpunn/io/json_writer.h"
+#include "gpunn/io/memory_json.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
+#include "gpunn/training/optimizer.h"
 #include "gpunn/training/step_hashes.h"
 
 namespace gpunn {
@@ -23,20 +26,40 @@ std::vector<Field> RunSettings::fields() {
            .metavar = "DIR"}};
 }
 
-std::vector<Field> SgdSettings::fields() {
+std::vector<Field> BatchSettings::fields() {
   std::vector<Field> all = RunSettings::fields();
-  for (Field field :
-       {Field{"lr", &lr, "learning rate", 0}, Field{"momentum", &momentum, "momentum of SGD", 0},
-        Field{"weight_decay", &weight_decay, "L2 penalty", 0},
-        Field{"batch_size", &batch_size, "rows a step", 1},
-        Field{"workers", &workers, "threads that prepare batches", 0, 256},
-        Field{.name = "weights",
-              .value = &weights,
-              .help = "safetensors file with the weights to start from",
-              .metavar = "FILE"}})
+  all.push_back({"lr", &lr, "learning rate", 0});
+  for (Field& field : rule_fields()) all.push_back(std::move(field));
+  for (Field field : {Field{"weight_decay", &weight_decay, "L2 penalty", 0},
+                      Field{"batch_size", &batch_size, "rows a step", 1},
+                      Field{"workers", &workers, "threads that prepare batches", 0, 256},
+                      Field{.name = "weights",
+                            .value = &weights,
+                            .help = "safetensors file with the weights to start from",
+                            .metavar = "FILE"}})
     all.push_back(std::move(field));
   for (Field& field : schedule.fields()) all.push_back(std::move(field));
   return all;
+}
+
+std::vector<Field> SgdSettings::rule_fields() { return {{"momentum", &momentum, "momentum of SGD", 0}}; }
+
+std::unique_ptr<Optimizer> SgdSettings::make_optimizer(std::vector<Tensor> parameters) const {
+  return std::make_unique<SGD>(std::move(parameters),
+                               SgdOptions{.lr = lr, .momentum = momentum, .weight_decay = weight_decay});
+}
+
+std::vector<Field> AdamSettings::rule_fields() {
+  return {{"beta1", &beta1, "decay of Adam's mean gradient", 0},
+          {"beta2", &beta2, "decay of Adam's mean squared gradient", 0}};
+}
+
+std::unique_ptr<Optimizer> AdamSettings::make_optimizer(std::vector<Tensor> parameters) const {
+  AdamOptions options;
+  options.lr = lr;
+  options.betas = {beta1, beta2};
+  options.weight_decay = weight_decay;
+  return std::make_unique<Adam>(std::move(parameters), options);
 }
 
 RunFolder& RecipeContext::folder() {
@@ -68,10 +91,11 @@ void RecipeContext::hash_steps(TrainerOptions& options, Module& model, const Opt
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
   static constexpr const Recipe* kAll[] = {
-      &kPerceptronAnd,  &kPerceptronOr, &kPerceptronXor,   &kXor,        &kBoxApproximation, &kForwardTrace,
-      &kWorkedNumbers,  &kAutogradDemo, &kGradientDescent, &kRosenbrock, &kInitStudy,        &kDigitsMlp,
-      &kMnistMlp,       &kMnistOnline,  &kFashionLogistic, &kFashionMlp, &kCircles,          &kHandFeatures,
-      &kDimensionality, &kLearningRates};
+      &kPerceptronAnd,  &kPerceptronOr,  &kPerceptronXor,   &kXor,         &kBoxApproximation, &kForwardTrace,
+      &kWorkedNumbers,  &kAutogradDemo,  &kGradientDescent, &kRosenbrock,  &kInitStudy,        &kDigitsMlp,
+      &kMnistMlp,       &kMnistOnline,   &kFashionLogistic, &kFashionMlp,  &kCircles,          &kHandFeatures,
+      &kDimensionality, &kLearningRates, &kConvFilters,     &kShapesCnn,   &kFashionCnn,       &kMnistCnn,
+      &kCifarResnet,    &kTransfer,      &kSegmentUnet,     &kDetectShapes};
   return kAll;
 }
 
@@ -113,6 +137,7 @@ RecipeResult run_recipe(const Recipe& recipe, RunSettings& settings, Device devi
   JsonWriter json(2);
   write_result(json, result);
   context.folder().write_result(json.take() + "\n");
+  context.folder().write_memory(snapshot_json(memory_snapshot(device)) + "\n");
   return result;
 }
 

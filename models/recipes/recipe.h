@@ -14,6 +14,7 @@
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/device.h"
+#include "gpunn/core/tensor.h"
 #include "gpunn/training/progress.h"
 #include "gpunn/training/run_folder.h"
 #include "gpunn/training/settings.h"
@@ -48,16 +49,38 @@ struct GPUNN_API ScheduleSettings {
   std::vector<Field> fields();
 };
 
-/// Settings of recipes trained with SGD on batches.
-struct GPUNN_API SgdSettings : RunSettings {
+/// Settings of recipes trained on batches.
+struct GPUNN_API BatchSettings : RunSettings {
   double lr = 0.01;
-  double momentum = 0;
   double weight_decay = 0;
   std::int64_t batch_size = 64;
   std::int64_t workers = 0;
   std::string weights;
   ScheduleSettings schedule;
   std::vector<Field> fields() override;
+  /// What these settings ask for.
+  virtual std::unique_ptr<Optimizer> make_optimizer(std::vector<Tensor> parameters) const = 0;
+
+ protected:
+  /// Of the update rule, beside rate and decay.
+  virtual std::vector<Field> rule_fields() = 0;
+};
+
+struct GPUNN_API SgdSettings : BatchSettings {
+  double momentum = 0;
+  std::unique_ptr<Optimizer> make_optimizer(std::vector<Tensor> parameters) const override;
+
+ protected:
+  std::vector<Field> rule_fields() override;
+};
+
+struct GPUNN_API AdamSettings : BatchSettings {
+  double beta1 = 0.9, beta2 = 0.999;
+  AdamSettings() { lr = 1e-3; }
+  std::unique_ptr<Optimizer> make_optimizer(std::vector<Tensor> parameters) const override;
+
+ protected:
+  std::vector<Field> rule_fields() override;
 };
 
 /// How a recipe is run: what the caller decides.

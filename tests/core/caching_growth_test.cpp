@@ -86,17 +86,50 @@ TEST_F(PagesTest, IdlePagesMoveToWhereTheyAreNeeded) {
   EXPECT_EQ(reserved(), 0u);
 }
 
-TEST_F(PagesTest, BusyPagesStayWhereTheyAre) {
+TEST_F(PagesTest, PagesBehindUnfinishedWorkAreWaitedFor) {
   void* p = take(8 * kMiB);
   void* q = take(4 * kMiB);
   bool done = false;
   keep_busy(a_, &done);
   give(p, 8 * kMiB);
   void* r = resource_->allocate(12 * kMiB, b_);
-  EXPECT_FALSE(done) << "nobody waits while there is memory";
-  EXPECT_EQ(reserved(), 24 * kMiB);
+  EXPECT_TRUE(done) << "pages moved under work that may use them";
+  EXPECT_EQ(reserved(), 16 * kMiB);
   resource_->deallocate(r, 12 * kMiB, b_);
   give(q, 4 * kMiB);
+}
+
+TEST_F(PagesTest, FewPagesAreNotWorthAWait) {
+  void* p = take(2 * kMiB);
+  void* q = take(2 * kMiB);
+  bool done = false;
+  keep_busy(a_, &done);
+  give(p, 2 * kMiB);
+  void* r = resource_->allocate(12 * kMiB, b_);
+  EXPECT_FALSE(done);
+  EXPECT_EQ(reserved(), 16 * kMiB);
+  resource_->deallocate(r, 12 * kMiB, b_);
+  give(q, 2 * kMiB);
+  device_.synchronize_device();
+}
+
+// Work may wait for the very thread that allocates: nobody waits for it long, nor again and again.
+TEST_F(PagesTest, PagesOfAStuckStreamStayWhereTheyAre) {
+  void* p = take(8 * kMiB);
+  bool done = false;
+  device_.hold(a_, true);
+  device_.enqueue(a_, [&] { done = true; });
+  give(p, 8 * kMiB);
+  void* r = resource_->allocate(12 * kMiB, b_);
+  const long calls = device_.calls();
+  std::vector<void*> more;
+  for (int i = 0; i < 20; ++i) more.push_back(resource_->allocate(2 * kMiB, b_));
+  EXPECT_LT(device_.calls() - calls, 200) << "asked again and again whether the stream has moved";
+  EXPECT_FALSE(done);
+  EXPECT_EQ(reserved(), 60 * kMiB);
+  device_.hold(a_, false);
+  for (void* m : more) resource_->deallocate(m, 2 * kMiB, b_);
+  resource_->deallocate(r, 12 * kMiB, b_);
   device_.synchronize_device();
 }
 
@@ -116,6 +149,29 @@ TEST_F(PagesTest, TrimTakesHolesOut) {
   EXPECT_EQ(static_cast<char*>(r)[0], 3);
   give(p, 4 * kMiB);
   give(q, 5 * kMiB);
+  give(r, 3 * kMiB);
+}
+
+TEST_F(PagesTest, SegmentsAreDescribedBlockByBlock) {
+  EXPECT_TRUE(resource_->segments().empty());
+  void* p = take(4 * kMiB);
+  void* q = take(5 * kMiB);
+  void* r = take(3 * kMiB);
+  give(q, 5 * kMiB);
+  std::vector<MemorySegment> segments = resource_->segments();
+  ASSERT_EQ(segments.size(), 1u);
+  EXPECT_EQ(segments[0].address, reinterpret_cast<std::uintptr_t>(p));
+  EXPECT_EQ(segments[0].bytes, 12 * kMiB);
+  EXPECT_TRUE(segments[0].pages);
+  ASSERT_EQ(segments[0].blocks.size(), 3u);
+  EXPECT_EQ(segments[0].blocks[1].bytes, 5 * kMiB);
+  EXPECT_TRUE(segments[0].blocks[1].free);
+  EXPECT_FALSE(segments[0].blocks[2].free);
+  resource_->trim();
+  segments = resource_->segments();
+  ASSERT_EQ(segments.size(), 2u) << "the hole has no memory";
+  EXPECT_EQ(segments[0].bytes + segments[1].bytes, reserved());
+  give(p, 4 * kMiB);
   give(r, 3 * kMiB);
 }
 

@@ -42,5 +42,19 @@ TEST(MemoryJson, HasTotalsTagsAndBlocks) {
   EXPECT_EQ(block.at("op").as_string(), "softmax");
 }
 
+TEST(MemoryJson, HasSegments) {
+  MemorySnapshot snapshot;
+  snapshot.segments = {{4096, 3072, true, {{1024, true}, {2048, false}}},
+                       {65536, 512, false, {{512, false}}}};
+  const JsonValue json = JsonValue::parse(snapshot_json(snapshot), "snapshot");
+  ASSERT_EQ(json.at("segments").as_array().size(), 2u);
+  const JsonValue& first = json.at("segments").as_array()[0];
+  EXPECT_EQ(first.at("address").as_int(), 4096);
+  EXPECT_EQ(first.at("bytes").as_int(), 3072);
+  EXPECT_TRUE(first.at("pages").as_bool());
+  EXPECT_TRUE(first.at("blocks").as_array()[0].at("free").as_bool());
+  EXPECT_EQ(first.at("blocks").as_array()[1].at("bytes").as_int(), 2048);
+}
+
 }  // namespace
 }  // namespace gpunn

@@ -202,6 +202,32 @@ TEST_P(ElementwiseDevice, ComparisonsAndLogic) {
   expect_same(heaviside(z, make({9, 8, 7, 6})), {9, 8, 0, 1}, "heaviside");
 }
 
+/// Pictures stay in channels-last order where every operand has it; values do not depend on the order.
+TEST_P(ElementwiseDevice, ChannelsLastStaysSo) {
+  const Tensor x = randn({2, 3, 4, 5}, {.device = device()}), y = randn({2, 3, 4, 5}, {.device = device()});
+  const Tensor a = x.contiguous(Layout::channels_last), b = y.contiguous(Layout::channels_last);
+  const auto expect = [](const Tensor& got, const Tensor& expected, Layout layout) {
+    EXPECT_EQ(got.layout(), layout);
+    EXPECT_EQ(got.to_vector<float>(), expected.to_vector<float>());
+  };
+  expect(relu(a), relu(x), Layout::channels_last);
+  expect(a * 3, x * 3, Layout::channels_last);
+  expect(a + b, x + y, Layout::channels_last);
+  expect(silu(a), silu(x), Layout::channels_last);
+  expect(maximum(a, b), maximum(x, y), Layout::channels_last);
+  EXPECT_EQ(gt(a, b).layout(), Layout::channels_last);
+  expect(a + y, x + y, Layout::contiguous);
+  expect(maximum(a, y), maximum(x, y), Layout::contiguous);
+  const Tensor row = y.narrow(0, 0, 1).narrow(2, 0, 1).narrow(3, 0, 1);
+  expect(a * row, x * row, Layout::contiguous);
+  expect(a.narrow(3, 1, 3) + b.narrow(3, 1, 3), x.narrow(3, 1, 3) + y.narrow(3, 1, 3), Layout::contiguous);
+  const Tensor leaf = a.detach();
+  leaf.requires_grad_();
+  const std::vector<Tensor> dx =
+      autograd::grad(std::vector{relu(leaf) + relu(leaf)}, std::vector{leaf}, std::vector{b});
+  EXPECT_EQ(dx[0].layout(), Layout::channels_last);
+}
+
 TEST_P(ElementwiseDevice, EmptyTensors) {
   const Tensor x = zeros({0, 3}, {.device = device()});
   EXPECT_EQ(exp(x).shape(), Shape({0, 3}));

@@ -57,13 +57,18 @@ TEST(DoctorCommandTest, VariablesThatNothingReads) {
   EXPECT_TRUE(has(json, "warning", "did you mean GPUNN_DETERMINISTIC?")) << o.out;
   EXPECT_TRUE(has(json, "warning", "unset GPUNN_QWERTZUIOP"));
   EXPECT_TRUE(has(json, "ok", "GPUNN_SYNC=1 (waits"));
+  EXPECT_EQ(doctor({{"GPUNN_IMPL", "softmax=ref,matmul=cpu"}}).code, 0);
 }
 
 TEST(DoctorCommandTest, BadValuesAreProblems) {
-  for (const auto& [name, value, part] : {std::tuple{"GPUNN_NUM_THREADS", "many", "expected a number"},
-                                          {"GPUNN_DETERMINISTIC", "maybe", "expected 0 or 1"},
-                                          {"GPUNN_AUTOTUNE", "/nowhere/autotune.json", "is not there"},
-                                          {"GPUNN_MEMORY_DEBUG", "2", "expected 0 or 1"}}) {
+  for (const auto& [name, value, part] :
+       {std::tuple{"GPUNN_NUM_THREADS", "many", "expected a number"},
+        {"GPUNN_DETERMINISTIC", "maybe", "expected 0 or 1"},
+        {"GPUNN_AUTOTUNE", "/nowhere/autotune.json", "is not there"},
+        {"GPUNN_IMPL", "softmax", "expected OP=NAME, got \"softmax\""},
+        {"GPUNN_IMPL", "softmux=ref", "did you mean softmax?"},
+        {"GPUNN_IMPL", "matmul=cpu,softmax=cpo", "has no implementation cpo"},
+        {"GPUNN_MEMORY_DEBUG", "2", "expected 0 or 1"}}) {
     const Outcome o = doctor({{name, value}});
     EXPECT_EQ(o.code, 1) << name << o.out << o.err;
     const JsonValue json = JsonValue::parse(o.out, "stdout");

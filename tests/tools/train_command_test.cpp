@@ -115,6 +115,8 @@ TEST_F(TrainCommandTest, DefaultRunFolderIsBelowRuns) {
   const std::string path = JsonValue::parse(o.out, "stdout").at("run_dir").as_string();
   EXPECT_EQ(path.rfind("runs/mnist-mlp-20", 0), 0u) << path;
   EXPECT_TRUE(path_exists(folder_ / (path + "/report.html")));
+  const JsonValue memory = JsonValue::parse(read_text_file(folder_ / (path + "/memory.json")), "memory.json");
+  EXPECT_GT(memory.at("peak_live_bytes").as_int(), 0);
 }
 
 TEST_F(TrainCommandTest, MissingDataSaysWhereItLooked) {

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <set>
+#include <sstream>
 #include <string_view>
 
 #include <hwy/highway.h>
@@ -17,6 +19,7 @@
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
 #include "gpunn/io/file.h"
+#include "gpunn/kernels/op_table.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/settings.h"
 #include "gpunn/training/tuning_file.h"
@@ -54,6 +57,35 @@ constexpr const char* kVariables[] = {"GPUNN_AUTOTUNE",
                                       "GPUNN_SYNC",
                                       "GPUNN_TEST_DATA_DIR",
                                       "GPUNN_TEST_TIMEOUT"};
+
+// An unknown op or implementation in GPUNN_IMPL forces nothing, silently. "" when all are known.
+std::string unknown_implementation(const std::string& setting) {
+  const std::vector<OpInfo> table = op_table();
+  std::vector<std::string> ops;
+  for (const OpInfo& op : table)
+    for (const ListInfo& list : op.lists) ops.push_back(list.op);
+  std::istringstream items(setting);
+  for (std::string item; std::getline(items, item, ',');) {
+    const std::size_t equals = item.find('=');
+    if (equals == std::string::npos) return "GPUNN_IMPL: expected OP=NAME, got \"" + item + '"';
+    const std::string op = item.substr(0, equals), entry = item.substr(equals + 1);
+    std::set<std::string> entries;
+    for (const OpInfo& info : table)
+      for (const ListInfo& list : info.lists)
+        for (const EntryInfo& e : list.entries)
+          if (list.op == op) entries.insert(e.name);
+    if (entries.empty()) {
+      const std::string near = nearest_name(op, ops);
+      return "GPUNN_IMPL: no op is called " + op + (near.empty() ? "" : "; did you mean " + near + "?");
+    }
+    if (!entries.count(entry)) {
+      std::string known;
+      for (const std::string& e : entries) known += (known.empty() ? "" : ", ") + e;
+      return "GPUNN_IMPL: " + op + " has no implementation " + entry + ", but " + known;
+    }
+  }
+  return "";
+}
 
 // What a variable that is set changes, where that surprises people who forgot it.
 const char* effect_of(std::string_view name) {
@@ -118,6 +150,9 @@ void check_environment(Findings& out) {
     out.push_back({Level::problem, "variable",
                    std::string("GPUNN_AUTOTUNE names ") + autotune + ", which is not there",
                    "unset it, or run gpunn autotune NAME"});
+  const char* forced = std::getenv("GPUNN_IMPL");
+  if (const std::string unknown = forced ? unknown_implementation(forced) : ""; !unknown.empty())
+    out.push_back({Level::problem, "variable", unknown, "correct or unset the variable"});
   const char* data = std::getenv("GPUNN_DATA_DIR");
   if (data && *data && !path_exists(data))
     out.push_back({Level::warning, "variable",

@@ -10,5 +10,7 @@ extern const Recipe kGradientDescent, kRosenbrock, kInitStudy;
 extern const Recipe kDigitsMlp, kMnistMlp, kMnistOnline, kFashionLogistic, kFashionMlp;
 extern const Recipe kCircles, kHandFeatures, kDimensionality;
 extern const Recipe kLearningRates;
+extern const Recipe kConvFilters, kShapesCnn, kFashionCnn, kMnistCnn, kCifarResnet;
+extern const Recipe kTransfer, kSegmentUnet, kDetectShapes;
 
 }  // namespace gpunn

@@ -1,0 +1,198 @@
+// detect-shapes: boxes around drawn shapes, by a grid that answers once for each cell.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+#include "gpunn/core/autograd.h"
+#include "gpunn/layers/summary.h"
+#include "gpunn/models/detector.h"
+#include "gpunn/models/recipes/detail/catalogue.h"
+#include "gpunn/models/recipes/detail/feature_pictures.h"
+#include "gpunn/models/recipes/detail/report_parts.h"
+#include "gpunn/models/recipes/detail/run_totals.h"
+#include "gpunn/training/detection_metrics.h"
+#include "gpunn/training/history.h"
+#include "gpunn/training/picture_generators.h"
+#include "gpunn/training/report.h"
+#include "gpunn/training/trainer.h"
+
+namespace gpunn {
+namespace {
+
+constexpr int kSide = 48;
+constexpr std::int64_t kClasses = 3;
+constexpr std::array<const char*, kClasses> kNames{"circle", "square", "triangle"};
+constexpr std::int64_t kTestRows = 200;
+constexpr std::uint64_t kTestSeed = 1'000'000;  // added to the seed for scenes that are not trained on
+constexpr std::int64_t kShown = 8;
+constexpr int kScale = 4;
+// Low, so that the whole curve of precision over recall is seen; pictures show what is more likely than not.
+constexpr double kLeastScore = 0.05, kShownScore = 0.5;
+
+struct DetectSettings : AdamSettings {
+  std::int64_t rows = 800;
+  DetectSettings() { epochs = 25, lr = 2e-3, batch_size = 16; }
+  std::vector<Field> fields() override {
+    std::vector<Field> all = AdamSettings::fields();
+    all.push_back({"rows", &rows, "scenes to train on", 1, 1000000});
+    return all;
+  }
+};
+
+/// Scenes whose targets are their own numbers: boxes have no fixed count, so the step looks them up.
+std::shared_ptr<const Dataset> numbered(const Scenes& scenes) {
+  std::vector<std::int64_t> numbers(scenes.boxes.size());
+  std::iota(numbers.begin(), numbers.end(), 0);
+  return std::make_shared<TensorDataset>(scenes.pictures,
+                                         Tensor::from(numbers, {static_cast<std::int64_t>(numbers.size())}));
+}
+
+/// What the model finds in rows [first, first + count).
+std::vector<std::vector<Detection>> detections(Detector& model, const Scenes& scenes, std::int64_t first,
+                                               std::int64_t count, double threshold, Device device) {
+  const NoGrad no_grad;
+  model.eval();
+  const Tensor prediction = model(scenes.pictures.narrow(0, first, count).to(device));
+  model.train();
+  return model.decode(prediction, {.threshold = threshold});
+}
+
+MeanAp precision_of(Detector& model, const Scenes& test, std::int64_t batch, Device device) {
+  MeanAveragePrecision metric;
+  const auto rows = static_cast<std::int64_t>(test.boxes.size());
+  for (std::int64_t n = 0; n < rows; n += batch) {
+    const std::int64_t count = std::min(batch, rows - n);
+    const auto found = detections(model, test, n, count, kLeastScore, device);
+    for (std::int64_t i = 0; i < count; ++i)
+      metric.add(found[static_cast<std::size_t>(i)], test.boxes[static_cast<std::size_t>(n + i)]);
+  }
+  return metric.result();
+}
+
+/// A frame one pixel wide in an enlarged picture.
+void draw_frame(Picture& p, const Box& box, const std::array<std::uint8_t, 3>& colour) {
+  const auto at = [](double v, int end) { return std::clamp(static_cast<int>(v * kScale), 0, end - 1); };
+  const int left = at(box.left, p.width), right = at(box.right, p.width), top = at(box.top, p.height),
+            bottom = at(box.bottom, p.height);
+  const auto dot = [&](int x, int y) {
+    for (int c = 0; c < 3; ++c)
+      p.pixels[static_cast<std::size_t>((y * p.width + x) * 3 + c)] = colour[static_cast<std::size_t>(c)];
+  };
+  for (int x = left; x <= right; ++x) dot(x, top), dot(x, bottom);
+  for (int y = top; y <= bottom; ++y) dot(left, y), dot(right, y);
+}
+
+Picture enlarged(const Picture& p) {
+  Picture out{.width = p.width * kScale, .height = p.height * kScale, .channels = 3, .pixels = {}};
+  for (int y = 0; y < out.height; ++y)
+    for (int x = 0; x < out.width; ++x)
+      for (int c = 0; c < 3; ++c)
+        out.pixels.push_back(
+            p.pixels[static_cast<std::size_t>(((y / kScale) * p.width + x / kScale) * 3 + c)]);
+  return out;
+}
+
+void report_scenes(HtmlReport& report, Detector& model, const Scenes& test, Device device) {
+  constexpr std::array<std::uint8_t, 3> kTruth{255, 255, 255};
+  constexpr std::array<std::array<std::uint8_t, 3>, kClasses> kFound{
+      {{230, 159, 0}, {86, 180, 233}, {0, 200, 140}}};
+  const auto rows = std::min<std::int64_t>(kShown, static_cast<std::int64_t>(test.boxes.size()));
+  const auto found = detections(model, test, 0, rows, kShownScore, device);
+  const std::vector<float> x = test.pictures.narrow(0, 0, rows).to_vector<float>();
+  constexpr std::size_t kPlanes = 3 * kSide * kSide;
+  std::vector<CaptionedPicture> pictures;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    Picture p =
+        enlarged(detail::picture_of_planes(std::span(x).subspan(i * kPlanes, kPlanes), 3, kSide, kSide));
+    for (const LabelledBox& b : test.boxes[i]) draw_frame(p, b.box, kTruth);
+    std::string caption;
+    for (const Detection& d : found[i]) {
+      draw_frame(p, d.box, kFound[static_cast<std::size_t>(d.label)]);
+      caption += (caption.empty() ? "" : ", ") + std::string(kNames[static_cast<std::size_t>(d.label)]) +
+                 " " + detail::fixed(d.score, 2);
+    }
+    pictures.push_back({std::move(p), caption.empty() ? "nothing found" : caption});
+  }
+  report.text(
+      "White frames are the truth; orange, blue and green ones are circles, squares and triangles found.");
+  report.pictures(pictures, 1);
+}
+
+RecipeResult run(RecipeContext& context) {
+  auto& settings = static_cast<DetectSettings&>(context.settings());
+  const Scenes rows = make_scenes({.samples = settings.rows, .size = kSide, .seed = settings.seed});
+  const Scenes test = make_scenes({.samples = kTestRows, .size = kSide, .seed = settings.seed + kTestSeed});
+  Detector model({.num_classes = kClasses});
+  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
+  const DataLoader loader(numbered(rows), {.batch_size = settings.batch_size,
+                                           .shuffle = true,
+                                           .seed = settings.seed,
+                                           .device = context.device()});
+  const TrainStep step = [&](const Batch& batch) {
+    std::vector<std::vector<LabelledBox>> boxes;
+    for (const std::int64_t row : batch.targets.to_vector<std::int64_t>())
+      boxes.push_back(rows.boxes[static_cast<std::size_t>(row)]);
+    optimizer->zero_grad();
+    const Tensor loss = model.loss(model(batch.inputs), boxes);
+    loss.backward();
+    optimizer->step();
+    return loss.detach();
+  };
+  const TrainResult trained =
+      train(step, loader, {},
+            {.epochs = settings.epochs,
+             .max_steps = settings.steps,
+             .stop = context.hooks().stop,
+             .on_epoch =
+                 [&](const EpochRecord& record) {
+                   context.folder().append_metrics(record_line(record));
+                   char text[80];
+                   std::snprintf(text, sizeof text, "epoch %lld  train loss %.4f  %.1f s",
+                                 static_cast<long long>(record.epoch), record.train_loss, record.seconds);
+                   context.say(text);
+                 },
+             .progress = context.hooks().progress});
+
+  RecipeResult result;
+  detail::RunTotals totals;
+  totals.add(trained);
+  totals.write(result);
+  result.train_loss = trained.train_loss;
+  const MeanAp precision = precision_of(model, test, settings.batch_size, context.device());
+  result.metric("map_50", precision.mean);
+  result.weights_sha256 = weights_sha256(model.state_dict());
+  context.folder().write_weights(model.state_dict());
+  result.reached = !result.stopped && precision.mean >= 0.9;
+
+  HtmlReport report("detect-shapes", find_recipe("detect-shapes").summary);
+  report.figure("mAP at IoU 0.5", detail::fixed(precision.mean, 3), "three classes on scenes not seen",
+                result.reached ? Tone::good : Tone::neutral);
+  detail::report_verdict(report, context, result);
+  std::vector<std::vector<std::string>> table;
+  for (const auto& [label, values] : precision.by_class)
+    table.push_back({kNames[static_cast<std::size_t>(label)], detail::fixed(values[0], 4)});
+  report.table({"class", "average precision"}, table);
+  report.section("Scenes");
+  report_scenes(report, model, test, context.device());
+  report.section("Training");
+  report_history(report, read_history(context.folder().file("metrics.jsonl")));
+  report.section("Model");
+  report.preformatted(summary(model));
+  detail::finish_report(report, context);
+  return result;
+}
+
+}  // namespace
+
+const Recipe kDetectShapes{"detect-shapes",
+                           "convolution",
+                           "one-stage detector that draws boxes around shapes",
+                           "drawn",
+                           "mAP at IoU 0.5 >= 0.9",
+                           [] { return std::unique_ptr<RunSettings>(std::make_unique<DetectSettings>()); },
+                           run};
+
+}  // namespace gpunn

@@ -1,0 +1,173 @@
+// segment-unet: a label for every pixel of drawn scenes.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "gpunn/core/autograd.h"
+#include "gpunn/layers/functional.h"
+#include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/catalogue.h"
+#include "gpunn/models/recipes/detail/feature_pictures.h"
+#include "gpunn/models/recipes/detail/report_parts.h"
+#include "gpunn/models/recipes/detail/run_totals.h"
+#include "gpunn/models/unet.h"
+#include "gpunn/training/history.h"
+#include "gpunn/training/label_confusion.h"
+#include "gpunn/training/picture_generators.h"
+#include "gpunn/training/report.h"
+#include "gpunn/training/trainer.h"
+
+namespace gpunn {
+namespace {
+
+constexpr int kSide = 32;
+constexpr std::int64_t kClasses = 4;
+constexpr std::array<const char*, kClasses> kNames{"ground", "circle", "square", "triangle"};
+constexpr std::int64_t kTestRows = 200;
+constexpr std::uint64_t kTestSeed = 1'000'000;  // added to the seed for pictures that are not trained on
+constexpr std::int64_t kShown = 6;
+
+struct UnetSettings : AdamSettings {
+  std::int64_t rows = 400;
+  std::int64_t width = 16;
+  UnetSettings() { epochs = 20, lr = 2e-3, batch_size = 16; }
+  std::vector<Field> fields() override {
+    std::vector<Field> all = AdamSettings::fields();
+    all.push_back({"rows", &rows, "pictures to train on", 1, 1000000});
+    all.push_back({"width", &width, "channels at full size", 1, 1024});
+    return all;
+  }
+};
+
+/// Cross-entropy of every pixel, for train(); targets i64 [N, H, W].
+Tensor pixel_loss(const Tensor& logits, const Tensor& labels) {
+  const Tensor rows = logits.permute({0, 2, 3, 1}).reshape({labels.numel(), kClasses});
+  return cross_entropy(rows, labels.reshape({labels.numel()}));
+}
+
+/// The class of every pixel, i64 [N, H, W].
+Tensor labels_of(Module& model, const Tensor& x) {
+  const NoGrad no_grad;
+  model.eval();
+  const Tensor y = argmax(model(x), 1);
+  model.train();
+  return y;
+}
+
+LabelConfusion confusion_of(Module& model, const SegmentedPictures& test, std::int64_t batch, Device device) {
+  LabelConfusion confusion(kClasses);
+  for (std::int64_t n = 0; n < test.pictures.size(0); n += batch) {
+    const std::int64_t rows = std::min(batch, test.pictures.size(0) - n);
+    confusion.add(labels_of(model, test.pictures.narrow(0, n, rows).to(device)),
+                  test.labels.narrow(0, n, rows).contiguous());
+  }
+  return confusion;
+}
+
+/// Labels in four colours.
+Picture mask_picture(std::span<const std::int64_t> labels) {
+  constexpr std::array<std::array<std::uint8_t, 3>, kClasses> kColours{
+      {{20, 20, 30}, {230, 159, 0}, {86, 180, 233}, {0, 158, 115}}};
+  Picture p{.width = kSide, .height = kSide, .channels = 3, .pixels = {}};
+  for (const std::int64_t label : labels)
+    for (const std::uint8_t part : kColours[static_cast<std::size_t>(label)]) p.pixels.push_back(part);
+  return p;
+}
+
+void report_pictures(HtmlReport& report, Module& model, const SegmentedPictures& test, Device device) {
+  const std::int64_t rows = std::min(kShown, test.pictures.size(0));
+  const std::vector<float> x = test.pictures.narrow(0, 0, rows).to_vector<float>();
+  const std::vector<std::int64_t> truth = test.labels.narrow(0, 0, rows).to_vector<std::int64_t>();
+  const std::vector<std::int64_t> found =
+      labels_of(model, test.pictures.narrow(0, 0, rows).to(device)).to_vector<std::int64_t>();
+  constexpr std::size_t kArea = kSide * kSide;
+  std::vector<CaptionedPicture> pictures;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
+    pictures.push_back(
+        {detail::picture_of_planes(std::span(x).subspan(3 * i * kArea, 3 * kArea), 3, kSide, kSide),
+         "picture " + std::to_string(i)});
+    pictures.push_back({mask_picture(std::span(truth).subspan(i * kArea, kArea)), "its labels"});
+    pictures.push_back({mask_picture(std::span(found).subspan(i * kArea, kArea)), "as found"});
+  }
+  report.pictures(pictures, 4);
+}
+
+RecipeResult run(RecipeContext& context) {
+  auto& settings = static_cast<UnetSettings&>(context.settings());
+  const SegmentedPictures rows =
+      make_segmentation({.samples = settings.rows, .size = kSide, .seed = settings.seed});
+  const SegmentedPictures test =
+      make_segmentation({.samples = kTestRows, .size = kSide, .seed = settings.seed + kTestSeed});
+  UNet model({.in_channels = 3, .num_classes = kClasses, .width = settings.width});
+  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
+  const DataLoader loader(std::make_shared<TensorDataset>(rows.pictures, rows.labels),
+                          {.batch_size = settings.batch_size,
+                           .shuffle = true,
+                           .seed = settings.seed,
+                           .device = context.device()});
+  const TrainStep step = [&](const Batch& batch) {
+    optimizer->zero_grad();
+    const Tensor loss = pixel_loss(model(batch.inputs), batch.targets);
+    loss.backward();
+    optimizer->step();
+    return loss.detach();
+  };
+  const TrainResult trained =
+      train(step, loader, {},
+            {.epochs = settings.epochs,
+             .max_steps = settings.steps,
+             .stop = context.hooks().stop,
+             .on_epoch =
+                 [&](const EpochRecord& record) {
+                   context.folder().append_metrics(record_line(record));
+                   char text[80];
+                   std::snprintf(text, sizeof text, "epoch %lld  train loss %.4f  %.1f s",
+                                 static_cast<long long>(record.epoch), record.train_loss, record.seconds);
+                   context.say(text);
+                 },
+             .progress = context.hooks().progress});
+
+  RecipeResult result;
+  detail::RunTotals totals;
+  totals.add(trained);
+  totals.write(result);
+  result.train_loss = trained.train_loss;
+  const LabelConfusion confusion = confusion_of(model, test, settings.batch_size, context.device());
+  result.metric("mean_iou", confusion.mean_iou());
+  result.metric("pixel_accuracy", confusion.accuracy());
+  result.weights_sha256 = weights_sha256(model.state_dict());
+  context.folder().write_weights(model.state_dict());
+  result.reached = !result.stopped && confusion.mean_iou() >= 0.9;
+
+  HtmlReport report("segment-unet", find_recipe("segment-unet").summary);
+  report.figure("mean IoU", detail::fixed(confusion.mean_iou(), 3), "of four classes on pictures not seen",
+                result.reached ? Tone::good : Tone::neutral);
+  report.figure("pixels", detail::fixed(100 * confusion.accuracy(), 2) + " %", "labelled right");
+  detail::report_verdict(report, context, result);
+  std::vector<std::vector<std::string>> table;
+  const std::vector<double> iou = confusion.iou();
+  for (std::size_t c = 0; c < iou.size(); ++c) table.push_back({kNames[c], detail::fixed(iou[c], 4)});
+  report.table({"class", "IoU"}, table);
+  report.section("Pictures, labels, and what was found");
+  report_pictures(report, model, test, context.device());
+  report.section("Training");
+  report_history(report, read_history(context.folder().file("metrics.jsonl")));
+  report.section("Model");
+  report.preformatted(summary(model));
+  detail::finish_report(report, context);
+  return result;
+}
+
+}  // namespace
+
+const Recipe kSegmentUnet{"segment-unet",
+                          "convolution",
+                          "U-Net that labels every pixel of drawn shapes",
+                          "drawn",
+                          "mean IoU >= 0.9",
+                          [] { return std::unique_ptr<RunSettings>(std::make_unique<UnetSettings>()); },
+                          run};
+
+}  // namespace gpunn

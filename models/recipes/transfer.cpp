@@ -1,0 +1,196 @@
+// transfer: a net that has seen five kinds of clothes learns the other five from ten pictures of each, with
+// its convolutions frozen, and beats one that starts from nothing.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "gpunn/core/random.h"
+#include "gpunn/io/html_report.h"
+#include "gpunn/layers/linear.h"
+#include "gpunn/layers/losses.h"
+#include "gpunn/models/recipes/detail/catalogue.h"
+#include "gpunn/models/recipes/detail/classifier.h"
+#include "gpunn/models/recipes/detail/image_cnn.h"
+#include "gpunn/models/recipes/detail/report_parts.h"
+#include "gpunn/models/recipes/detail/run_totals.h"
+#include "gpunn/training/data_loader.h"
+#include "gpunn/training/history.h"
+#include "gpunn/training/metrics.h"
+#include "gpunn/training/optimizer.h"
+#include "gpunn/training/trainer.h"
+
+namespace gpunn {
+namespace {
+
+constexpr std::int64_t kOldClasses = 5, kNewClasses = 5;
+constexpr std::int64_t kTestBatch = 1000;
+constexpr double kMargin = 0.05;
+
+struct TransferSettings : AdamSettings {
+  std::int64_t labels = 10;
+  std::int64_t tune_epochs = 40;
+  std::int64_t draws = 3;
+  TransferSettings() { epochs = 2; }
+  std::vector<Field> fields() override {
+    std::vector<Field> all = AdamSettings::fields();
+    all.push_back({"labels", &labels, "labelled pictures of each new class", 1, 1000});
+    all.push_back({"tune_epochs", &tune_epochs, "passes over those pictures", 1});
+    all.push_back({"draws", &draws, "choices of those pictures to average over", 1, 100});
+    return all;
+  }
+};
+
+/// Pictures of classes [first, first + count), numbered from 0; at most `most` of each, from row `start` on.
+std::shared_ptr<const Dataset> rows_of(const ImageDataset& images, std::int64_t first, std::int64_t count,
+                                       std::int64_t start = 0, std::int64_t most = INT64_MAX) {
+  std::vector<std::int64_t> rows, taken(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < images.size(); ++i) {
+    const std::int64_t row = (start + i) % images.size(), label = images.label(row) - first;
+    if (label < 0 || label >= count || taken[static_cast<std::size_t>(label)] >= most) continue;
+    ++taken[static_cast<std::size_t>(label)];
+    rows.push_back(row);
+  }
+  Batch all = images.get(rows);
+  std::vector<std::int64_t> labels = all.targets.to_vector<std::int64_t>();
+  for (std::int64_t& label : labels) label -= first;
+  return std::make_shared<TensorDataset>(all.inputs, Tensor::from(labels, all.targets.shape()));
+}
+
+struct Tuned {
+  double accuracy = 0;
+  TrainResult trained;
+};
+
+/// Trains `model` on `train_rows` and counts right answers on `test_rows`.
+Tuned fit(RecipeContext& context, Module& model, const std::shared_ptr<const Dataset>& train_rows,
+          const std::shared_ptr<const Dataset>& test_rows, std::int64_t epochs, std::int64_t batch_size,
+          const char* what) {
+  const auto& settings = static_cast<const TransferSettings&>(context.settings());
+  CrossEntropyLoss loss({.check_targets = false});
+  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
+  const DataLoader loader(train_rows, {.batch_size = batch_size,
+                                       .shuffle = true,
+                                       .workers = static_cast<int>(settings.workers),
+                                       .seed = settings.seed,
+                                       .device = context.device()});
+  const DataLoader test(test_rows, {.batch_size = kTestBatch, .device = context.device()});
+  Tuned out;
+  out.trained = train(
+      supervised_step(model, loss, *optimizer), loader, [&] { return evaluate(model, loss, test); },
+      {.epochs = epochs,
+       .max_steps = settings.steps,
+       .evaluate_every = epochs,
+       .stop = context.hooks().stop,
+       .on_epoch = [&](const EpochRecord& record) { context.folder().append_metrics(record_line(record)); },
+       .progress = context.hooks().progress});
+  if (out.trained.test) out.accuracy = out.trained.test->accuracy.value_or(0);
+  char text[120];
+  std::snprintf(text, sizeof text, "%-22s train loss %.4f  test accuracy %.2f %%", what,
+                out.trained.train_loss, 100 * out.accuracy);
+  context.say(text);
+  return out;
+}
+
+/// A copy of `pretrained` whose convolutions stay as they are, with new dense layers.
+Sequential frozen_copy(const Sequential& pretrained, double dropout) {
+  Sequential model = detail::small_cnn(kNewClasses, dropout);
+  Sequential source = pretrained;
+  for (std::size_t i = 0; i < detail::kSmallCnnFeatures; ++i) {
+    model[i].load_state_dict(source[i].state_dict());
+    for (const Tensor& p : model[i].parameters()) p.requires_grad_(false);
+  }
+  return model;
+}
+
+/// Batch norm of frozen layers keeps the statistics it has learnt, whatever mode the trainer sets.
+struct FrozenFront : Module {
+  Sequential net;
+  explicit FrozenFront(Sequential layers) : net(std::move(layers)) {}
+  Tensor forward(const Tensor& x) override {
+    for (std::size_t i = 0; i < detail::kSmallCnnFeatures; ++i) net[i].eval();
+    return net(x);
+  }
+  GPUNN_MEMBERS(net)
+};
+
+struct Comparison {
+  std::vector<double> transfer, scratch;  // for each draw
+  double mean(const std::vector<double>& v) const {
+    double sum = 0;
+    for (const double x : v) sum += x;
+    return v.empty() ? 0 : sum / static_cast<double>(v.size());
+  }
+};
+
+void write_report(RecipeContext& context, Sequential& model, const Dataset& test, const Comparison& c,
+                  double old_accuracy, const RecipeResult& result) {
+  HtmlReport report("transfer", find_recipe("transfer").summary);
+  const double transfer = c.mean(c.transfer), scratch = c.mean(c.scratch);
+  report.figure("frozen features", detail::fixed(100 * transfer, 1) + " %",
+                "of the new classes' test pictures", result.reached ? Tone::good : Tone::neutral);
+  report.figure("from scratch", detail::fixed(100 * scratch, 1) + " %", "the same pictures and steps");
+  report.figure("first five classes", detail::fixed(100 * old_accuracy, 1) + " %", "before the transfer");
+  detail::report_verdict(report, context, result);
+  report.section("Each draw of the labelled pictures");
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t i = 0; i < c.transfer.size(); ++i)
+    rows.push_back(
+        {std::to_string(i), detail::fixed(100 * c.transfer[i], 2), detail::fixed(100 * c.scratch[i], 2)});
+  report.table({"draw", "frozen features, %", "from scratch, %"}, rows);
+  detail::report_small_cnn(report, model, test, context.device());
+  detail::finish_report(report, context);
+}
+
+RecipeResult run(RecipeContext& context) {
+  auto& settings = static_cast<TransferSettings&>(context.settings());
+  const detail::ClassifierData data = detail::load_fashion(settings, {.flatten = false});
+  const auto& train_images = static_cast<const ImageDataset&>(*data.train);
+  const auto& test_images = static_cast<const ImageDataset&>(*data.test);
+  constexpr double kDropout = 0.5;
+  RecipeResult result;
+  detail::RunTotals totals;
+
+  Sequential pretrained = detail::small_cnn(kOldClasses, kDropout);
+  const Tuned old =
+      fit(context, pretrained, rows_of(train_images, 0, kOldClasses), rows_of(test_images, 0, kOldClasses),
+          settings.epochs, settings.batch_size, "first five classes");
+  totals.add(old.trained);
+  const auto new_test = rows_of(test_images, kOldClasses, kNewClasses);
+  Comparison c;
+  for (std::int64_t draw = 0; draw < settings.draws && !context.stopped(); ++draw) {
+    const auto few = rows_of(train_images, kOldClasses, kNewClasses,
+                             train_images.size() / settings.draws * draw, settings.labels);
+    const std::int64_t batch = std::min<std::int64_t>(settings.batch_size, 10);
+    FrozenFront tuned(frozen_copy(pretrained, kDropout));
+    Sequential scratch = detail::small_cnn(kNewClasses, kDropout);
+    const Tuned with = fit(context, tuned, few, new_test, settings.tune_epochs, batch, "frozen features"),
+                without = fit(context, scratch, few, new_test, settings.tune_epochs, batch, "from scratch");
+    c.transfer.push_back(with.accuracy);
+    c.scratch.push_back(without.accuracy);
+    totals.add(with.trained);
+    totals.add(without.trained);
+  }
+  totals.write(result);
+  result.train_loss = old.trained.train_loss;
+  result.weights_sha256 = weights_sha256(pretrained.state_dict());
+  context.folder().write_weights(pretrained.state_dict());
+  result.metric("transfer_accuracy", c.mean(c.transfer));
+  result.metric("scratch_accuracy", c.mean(c.scratch));
+  result.reached = !result.stopped && c.mean(c.transfer) >= c.mean(c.scratch) + kMargin;
+  write_report(context, pretrained, *new_test, c, old.accuracy, result);
+  return result;
+}
+
+}  // namespace
+
+const Recipe kTransfer{"transfer",
+                       "convolution",
+                       "learnt on five kinds of clothes, tuned on ten pictures of each of the other five",
+                       "fashion-mnist",
+                       "frozen features beat training from scratch by >= 5 points",
+                       [] { return std::unique_ptr<RunSettings>(std::make_unique<TransferSettings>()); },
+                       run};
+
+}  // namespace gpunn

@@ -73,4 +73,18 @@ Picture resize_picture(const Picture& picture, int width, int height) {
   return out;
 }
 
+Picture planes_picture(std::span<const float> values, int channels, int height, int width, float low,
+                       float high) {
+  GPUNN_CHECK(channels == 1 || channels == 3, "planes_picture: expected 1 or 3 channels, got ", channels);
+  // As one tall picture first: the check of sides, values and range is the grey picture's.
+  const Picture stacked =
+      gray_picture(values, height <= kMaxSide / channels ? channels * height : 0, width, low, high);
+  if (channels == 1) return stacked;
+  Picture out{width, height, 3, Bytes(stacked.pixels.size())};
+  const std::size_t area = stacked.pixels.size() / 3;
+  for (std::size_t i = 0; i < area; ++i)
+    for (std::size_t c = 0; c < 3; ++c) out.pixels[3 * i + c] = stacked.pixels[c * area + i];
+  return out;
+}
+
 }  // namespace gpunn

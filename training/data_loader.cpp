@@ -83,6 +83,7 @@ struct DataLoader::Epoch::State {
   std::shared_ptr<const Dataset> dataset;
   DataLoaderOptions options;
   std::vector<std::int64_t> order;
+  std::int64_t epoch_number = 0;
   std::int64_t batches = 0;
   Runtime* runtime = &Runtime::current();
 
@@ -103,7 +104,7 @@ struct DataLoader::Epoch::State {
     const ProfileRange range("make batch");
     const std::size_t begin = static_cast<std::size_t>(i * options.batch_size);
     const std::size_t end = std::min(begin + static_cast<std::size_t>(options.batch_size), order.size());
-    Batch batch = dataset->get(std::span(order).subspan(begin, end - begin));
+    Batch batch = dataset->get_in_epoch(std::span(order).subspan(begin, end - begin), epoch_number);
     if (!options.device || options.device->is_cpu()) return batch;
     DeviceContext& context = options.device->context();
     const StreamScope copy_in(context, context.copy_in_stream());
@@ -255,6 +256,7 @@ DataLoader::Epoch DataLoader::epoch(std::int64_t number, std::int64_t first_batc
   state->dataset = dataset_;
   state->options = options_;
   state->order = order(number);
+  state->epoch_number = number;
   state->batches = size();
   state->taken = std::min(first_batch, state->batches);
   state->start();

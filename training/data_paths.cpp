@@ -14,6 +14,10 @@ constexpr const char* kMnistFiles[] = {"train-images-idx3-ubyte.gz", "train-labe
                                        "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"};
 constexpr const char* kFashionSystem[] = {"/usr/share/datasets/fashion-mnist"};
 
+constexpr const char* kCifarFiles[] = {"data_batch_1.bin.gz", "data_batch_2.bin.gz", "data_batch_3.bin.gz",
+                                       "data_batch_4.bin.gz", "data_batch_5.bin.gz", "test_batch.bin.gz"};
+constexpr const char* kCifarSubsetFiles[] = {"data_batch_1_first4000.bin.gz", "test_batch_first1000.bin.gz"};
+
 constexpr DataSetInfo kDataSets[] = {
     {"fashion-mnist", "70,000 grey 28x28 pictures of clothes in 10 classes", kMnistFiles, kFashionSystem,
      "install the package dataset-fashion-mnist (apt), or put the four files into a folder fashion-mnist"},
@@ -22,6 +26,17 @@ constexpr DataSetInfo kDataSets[] = {
      kMnistFiles,
      {},
      "put the four files of MNIST (.gz or not) into a folder mnist below one of these places"},
+    {"cifar10",
+     "60,000 colour 32x32 pictures of 10 classes, binary version",
+     kCifarFiles,
+     {},
+     "put the six .bin files of CIFAR-10 (.gz or not) into a folder cifar10 below one of these places"},
+    {"cifar10-subset",
+     "the first 4,000 training and 1,000 test pictures of CIFAR-10",
+     kCifarSubsetFiles,
+     {},
+     "put data_batch_1_first4000.bin.gz and test_batch_first1000.bin.gz into a folder cifar10",
+     "cifar10"},
     {"digits", "1,797 grey 8x8 handwritten digits (UCI), with a stored split", {}, {}, "built in"},
 };
 
@@ -61,8 +76,9 @@ DataPlace look(std::string origin, std::string folder, const DataSetInfo& info) 
 void add_places(std::vector<DataPlace>& places, const char* origin, const std::string& folder,
                 bool may_be_direct, const DataSetInfo& info) {
   if (folder.empty()) return;
-  DataPlace below = look(origin, join(folder, info.name), info);
-  if (!below.missing.empty() && (may_be_direct || last_part(folder) == info.name)) {
+  const char* own = info.folder ? info.folder : info.name;
+  DataPlace below = look(origin, join(folder, own), info);
+  if (!below.missing.empty() && (may_be_direct || last_part(folder) == own)) {
     DataPlace direct = look(origin, folder, info);
     // The more complete of the two is what the user meant.
     if (direct.missing.size() <= below.missing.size()) below = std::move(direct);

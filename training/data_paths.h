@@ -22,6 +22,7 @@ struct DataSetInfo {
   std::span<const char* const> files;   // all needed; ".gz" may be missing at the end of a name
   std::span<const char* const> system;  // folders to look in, last
   const char* hint;                     // how to get it
+  const char* folder = nullptr;         // where its files stand; null: a folder of its name
 };
 GPUNN_API std::span<const DataSetInfo> known_data_sets() noexcept;
 /// Throws InvalidArgument for an unknown name, with the nearest known one.

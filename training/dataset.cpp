@@ -6,6 +6,10 @@ namespace gpunn {
 
 Dataset::~Dataset() = default;
 
+Batch Dataset::get_in_epoch(std::span<const std::int64_t> indices, std::int64_t) const {
+  return get(indices);
+}
+
 void Dataset::check_indices(std::span<const std::int64_t> indices) const {
   const std::int64_t rows = size();
   for (const std::int64_t index : indices)

@@ -260,20 +260,20 @@ Bytes with_rows(const PngMaker& maker, const std::function<void(Bytes&)>& change
   });
 }
 
+auto erase(std::size_t i) {
+  return [i](Chunks& c) { c.erase(c.begin() + static_cast<std::ptrdiff_t>(i)); };
+}
+auto insert(std::size_t i, Bytes chunk) {
+  return [i, chunk = std::move(chunk)](Chunks& c) {
+    c.insert(c.begin() + static_cast<std::ptrdiff_t>(i), chunk);
+  };
+}
+auto replace(std::size_t i, Bytes chunk) {
+  return [i, chunk = std::move(chunk)](Chunks& c) { c[i] = chunk; };
+}
+
 void add_chunk_cases(std::vector<Damaged>& out) {
-  const PngMaker rgb = random_picture(2, 8, 4, 4), indexed = random_picture(3, 2, 4, 4),
-                 grey = random_picture(0, 8, 4, 4);
-  const auto erase = [](std::size_t i) {
-    return [i](Chunks& c) { c.erase(c.begin() + static_cast<std::ptrdiff_t>(i)); };
-  };
-  const auto insert = [](std::size_t i, Bytes chunk) {
-    return [i, chunk = std::move(chunk)](Chunks& c) {
-      c.insert(c.begin() + static_cast<std::ptrdiff_t>(i), chunk);
-    };
-  };
-  const auto replace = [](std::size_t i, Bytes chunk) {
-    return [i, chunk = std::move(chunk)](Chunks& c) { c[i] = chunk; };
-  };
+  const PngMaker rgb = random_picture(2, 8, 4, 4);
   out.push_back({"empty", {}, {"signature", "offset 0"}});
   out.push_back({"text", testing::bytes_of("this is no picture at all"), {"signature", "offset 0"}});
   out.push_back({"JPEG", {0xff, 0xd8, 0xff, 0xe0, 0, 16, 'J', 'F', 'I', 'F', 0}, {"signature", "offset 0"}});
@@ -307,6 +307,11 @@ void add_chunk_cases(std::vector<Damaged>& out) {
       {"unknown critical chunk", with(rgb, insert(1, png_chunk("ABCD", {1}))), {"ABCD", "offset 33"}});
   out.push_back(
       {"name of digits", with(rgb, insert(1, png_chunk("12CD", {1}))), {"four letters", "offset 37"}});
+}
+
+void add_palette_cases(std::vector<Damaged>& out) {
+  const PngMaker rgb = random_picture(2, 8, 4, 4), indexed = random_picture(3, 2, 4, 4),
+                 grey = random_picture(0, 8, 4, 4);
   out.push_back({"no palette", with(indexed, erase(1)), {"no chunk PLTE"}});
   out.push_back({"two palettes",
                  with(indexed, insert(1, png_chunk("PLTE", indexed.palette))),
@@ -413,6 +418,7 @@ void add_data_cases(std::vector<Damaged>& out) {
 TEST(PngDamage, NamesChunkAndOffset) {
   std::vector<Damaged> cases;
   add_chunk_cases(cases);
+  add_palette_cases(cases);
   add_header_cases(cases);
   add_data_cases(cases);
   EXPECT_GE(cases.size(), 60u);

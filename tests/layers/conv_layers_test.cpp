@@ -102,7 +102,7 @@ std::vector<Case> cases() {
       row<AvgPool1d>("avg-pool1d", {2, 2, 7}, 3,
                      Pool1dOptions{.stride = 2, .padding = 1, .count_include_pad = false}),
       row<AvgPool2d>("avg-pool2d", p, 3, PoolOptions{.stride = 2, .padding = 1}),
-      row<LPPool2d>("lp-pool2d", {2, 2, 4, 4}, 3, 2),
+      row<LPPool2d>("lp-pool2d", {2, 2, 4, 6}, 2, Size2d(2, 3)),
       row<AdaptiveAvgPool1d>("adaptive-avg-pool1d", {2, 2, 7}, 3),
       row<AdaptiveAvgPool2d>("adaptive-avg-pool2d", p, Size2d(2, 4)),
       row<AdaptiveMaxPool2d>("adaptive-max-pool2d", p, Size2d(3, 2)),

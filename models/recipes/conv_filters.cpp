@@ -198,7 +198,7 @@ RecipeResult run(RecipeContext& context) {
 const Recipe kConvFilters{"conv-filters",
                           "convolution",
                           "edge, sharpening and blur filters on a drawn picture, sizes, and pooling",
-                          "drawn",
+                          "generated",
                           "every number exact",
                           [] { return std::make_unique<RunSettings>(); },
                           run};

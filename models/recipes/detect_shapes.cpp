@@ -190,7 +190,7 @@ RecipeResult run(RecipeContext& context) {
 const Recipe kDetectShapes{"detect-shapes",
                            "convolution",
                            "one-stage detector that draws boxes around shapes",
-                           "drawn",
+                           "generated",
                            "mAP at IoU 0.5 >= 0.9",
                            [] { return std::unique_ptr<RunSettings>(std::make_unique<DetectSettings>()); },
                            run};

@@ -165,7 +165,7 @@ RecipeResult run(RecipeContext& context) {
 const Recipe kSegmentUnet{"segment-unet",
                           "convolution",
                           "U-Net that labels every pixel of drawn shapes",
-                          "drawn",
+                          "generated",
                           "mean IoU >= 0.9",
                           [] { return std::unique_ptr<RunSettings>(std::make_unique<UnetSettings>()); },
                           run};

@@ -145,7 +145,7 @@ RecipeResult run(RecipeContext& context) {
 const Recipe kShapesCnn{"shapes-cnn",
                         "convolution",
                         "circles against squares: eight filters and one dense layer, 473 parameters",
-                        "drawn",
+                        "generated",
                         "accuracy >= 98.5 % on 2,000 fresh pictures",
                         [] { return std::unique_ptr<RunSettings>(std::make_unique<ShapesSettings>()); },
                         run};

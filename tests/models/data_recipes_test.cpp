@@ -46,23 +46,10 @@ class DataRecipeTest : public testing::RecipeTest {
 
   // Four files of MNIST's form below `path_`/data; `salt` changes the test part's noise.
   void write_pictures(int train, int test, int salt = 0) {
-    create_directories(path_ + "/data/mnist");
-    const auto write = [&](const std::string& part, int count, int noise) {
-      const auto head = [&](std::uint8_t rank) {
-        return Bytes{
-            0, 0, 8, rank, 0, 0, static_cast<std::uint8_t>(count >> 8), static_cast<std::uint8_t>(count)};
-      };
-      Bytes images = head(3), labels = head(1);
-      images.insert(images.end(), {0, 0, 0, kSide, 0, 0, 0, kSide});
-      for (int row = 0; row < count; ++row) {
-        labels.push_back(static_cast<std::uint8_t>(label_of(row)));
-        for (int p = 0; p < kPixels; ++p) images.push_back(pixel_of(row, p, noise));
-      }
-      write_file_atomic(path_ + "/data/mnist/" + part + "-images-idx3-ubyte", images);
-      write_file_atomic(path_ + "/data/mnist/" + part + "-labels-idx1-ubyte", labels);
-    };
-    write("train", train, 0);
-    write("t10k", test, salt);
+    testing::write_pictures(path_ + "/data/mnist", "train", train, label_of,
+                            [](int row, int p) { return pixel_of(row, p, 0); });
+    testing::write_pictures(path_ + "/data/mnist", "t10k", test, label_of,
+                            [=](int row, int p) { return pixel_of(row, p, salt); });
   }
   // Runs with `json` (without its braces) on the files of write_pictures().
   RecipeResult run_on_pictures(const char* recipe, const std::string& json, const char* folder = "run") {

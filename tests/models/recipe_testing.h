@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
+#include "gpunn/io/file.h"
 #include "gpunn/io/json_value.h"
 #include "gpunn/models/recipes/recipe.h"
 #include "tests/support/devices.h"
@@ -37,6 +40,27 @@ class RecipeTest : public DeviceTest {
   }
   std::string path_;
 };
+
+// A part ("train", "t10k") of a data set of MNIST's form in `folder`: `count` pictures of 28 x 28, their
+// labels and pixels from label(row) and pixel(row, place).
+inline void write_pictures(const std::string& folder, const std::string& part, int count,
+                           const std::function<int(int)>& label,
+                           const std::function<std::uint8_t(int, int)>& pixel) {
+  constexpr std::uint8_t kSide = 28;
+  create_directories(folder);
+  const auto head = [&](std::uint8_t rank) {
+    return Bytes{
+        0, 0, 8, rank, 0, 0, static_cast<std::uint8_t>(count >> 8), static_cast<std::uint8_t>(count)};
+  };
+  Bytes images = head(3), labels = head(1);
+  images.insert(images.end(), {0, 0, 0, kSide, 0, 0, 0, kSide});
+  for (int row = 0; row < count; ++row) {
+    labels.push_back(static_cast<std::uint8_t>(label(row)));
+    for (int p = 0; p < kSide * kSide; ++p) images.push_back(pixel(row, p));
+  }
+  write_file_atomic(folder + "/" + part + "-images-idx3-ubyte", images);
+  write_file_atomic(folder + "/" + part + "-labels-idx1-ubyte", labels);
+}
 
 // The full length is for the CPU of a build without sanitizers; elsewhere a few steps show that everything
 // runs.

@@ -1,0 +1,120 @@
+// Recipes of convolutional nets: whole runs where that is quick, else few steps on small data.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "gpunn/io/file.h"
+#include "tests/models/recipe_testing.h"
+
+namespace gpunn {
+namespace {
+
+using testing::full_length;
+
+class ConvRecipeTest : public testing::RecipeTest {
+ protected:
+  static double metric(const RecipeResult& result, const std::string& name) {
+    for (const auto& [key, value] : result.metrics)
+      if (key == name) return value;
+    ADD_FAILURE() << "no " << name;
+    return -1;
+  }
+  // The report is there and shows what it should.
+  void expect_report(const RecipeResult& result, std::initializer_list<const char*> parts) {
+    const std::string page = read_text_file(result.report);
+    for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+  // Twelve pictures of each class: a bright band at the height of the class.
+  void write_clothes(int train, int test) {
+    const auto label = [](int row) { return row % 10; };
+    const auto pixel = [](int row, int p) {
+      return static_cast<std::uint8_t>(p / 28 / 2 == row % 10 ? 220 : (p * 7 + row * 13) % 40);
+    };
+    for (const auto& [part, count] : {std::pair{"train", train}, {"t10k", test}})
+      testing::write_pictures(path_ + "/data/fashion-mnist", part, count, label, pixel);
+  }
+  std::string data() const { return R"("data": ")" + path_ + "/data\""; }
+};
+GPUNN_ON_EVERY_DEVICE(ConvRecipeTest);
+
+TEST_P(ConvRecipeTest, FiltersAreExact) {
+  const RecipeResult result = run("conv-filters", "{}");
+  EXPECT_EQ(metric(result, "exact_filters"), 5);
+  EXPECT_EQ(metric(result, "right_sizes"), 11);
+  EXPECT_EQ(metric(result, "exact_pooling"), 1);
+  EXPECT_TRUE(result.reached);
+  expect_report(result, {"Sobel x", "Pooling", "dilation"});
+}
+
+TEST_P(ConvRecipeTest, ShapesAreToldApart) {
+  if (full_length(device())) {
+    const RecipeResult result = run("shapes-cnn", "{}");
+    EXPECT_GE(metric(result, "fresh_accuracy"), 0.985);
+    EXPECT_TRUE(result.reached);
+    expect_report(result, {"filter 7", "Right answers"});
+    return;
+  }
+  const RecipeResult result = run("shapes-cnn", R"({"epochs": 1, "rows": 16})");
+  EXPECT_EQ(result.steps, 1);
+  EXPECT_FALSE(result.reached);
+  expect_report(result, {"filter 7", "Wrong answers"});
+}
+
+TEST_P(ConvRecipeTest, SmallNetLearnsBands) {
+  write_clothes(100, 20);
+  const bool whole = full_length(device());
+  const RecipeResult result = run(
+      "fashion-cnn",
+      "{" + data() +
+          (whole ? R"(, "epochs": 6, "batch_size": 10})" : R"(, "epochs": 1, "batch_size": 4, "steps": 1})"));
+  if (whole) {
+    EXPECT_EQ(metric(result, "test_accuracy"), 1);
+  }
+  expect_report(result, {"Filters of the first layer", "filter 31", "map 31", "Confusion"});
+}
+
+TEST_P(ConvRecipeTest, TransferComparesWithTrainingFromScratch) {
+  write_clothes(40, 20);
+  const RecipeResult result =
+      run("transfer", "{" + data() + R"(, "epochs": 1, "steps": 1, "batch_size": 4, "labels": 1, "draws": 1,
+          "tune_epochs": 1})");
+  EXPECT_GE(metric(result, "transfer_accuracy"), 0);
+  EXPECT_GE(metric(result, "scratch_accuracy"), 0);
+  expect_report(result, {"frozen features", "from scratch"});
+}
+
+TEST_P(ConvRecipeTest, ResidualNetOnColourPictures) {
+  create_directories(path_ + "/data/cifar10");
+  for (const auto& [name, count] :
+       {std::pair{"data_batch_1_first4000.bin", 12}, {"test_batch_first1000.bin", 10}}) {
+    Bytes records;
+    for (int row = 0; row < count; ++row) {
+      records.push_back(static_cast<std::uint8_t>(row % 10));
+      for (int p = 0; p < 3072; ++p) records.push_back(static_cast<std::uint8_t>((p * (row % 10 + 1)) % 256));
+    }
+    write_file_atomic(path_ + "/data/cifar10/" + name, records);
+  }
+  const RecipeResult result =
+      run("cifar-resnet", "{" + data() + R"(, "epochs": 1, "width": 2, "batch_size": 4, "steps": 2})");
+  EXPECT_EQ(result.steps, 2);
+  expect_report(result, {"filter 1", "airplane"});
+}
+
+TEST_P(ConvRecipeTest, EveryPixelGetsALabel) {
+  const RecipeResult result =
+      run("segment-unet", R"({"epochs": 1, "rows": 4, "width": 2, "batch_size": 4, "steps": 1})");
+  EXPECT_GT(metric(result, "pixel_accuracy"), 0);
+  EXPECT_LT(metric(result, "mean_iou"), 1);
+  expect_report(result, {"triangle", "as found"});
+}
+
+TEST_P(ConvRecipeTest, ScenesGetBoxes) {
+  const RecipeResult result =
+      run("detect-shapes", R"({"epochs": 1, "rows": 4, "batch_size": 4, "steps": 1})");
+  EXPECT_GE(metric(result, "map_50"), 0);
+  expect_report(result, {"White frames", "average precision"});
+}
+
+}  // namespace
+}  // namespace gpunn

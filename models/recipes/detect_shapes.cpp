@@ -25,7 +25,6 @@ namespace {
 constexpr int kSide = 48;
 constexpr std::int64_t kClasses = 3;
 constexpr std::array<const char*, kClasses> kNames{"circle", "square", "triangle"};
-constexpr std::int64_t kTestRows = 200;
 constexpr std::uint64_t kTestSeed = 1'000'000;  // added to the seed for scenes that are not trained on
 constexpr std::int64_t kShown = 8;
 constexpr int kScale = 4;
@@ -34,10 +33,12 @@ constexpr double kLeastScore = 0.05, kShownScore = 0.5;
 
 struct DetectSettings : AdamSettings {
   std::int64_t rows = 800;
+  std::int64_t test_rows = 200;
   DetectSettings() { epochs = 25, lr = 2e-3, batch_size = 16; }
   std::vector<Field> fields() override {
     std::vector<Field> all = AdamSettings::fields();
     all.push_back({"rows", &rows, "scenes to train on", 1, 1000000});
+    all.push_back({"test_rows", &test_rows, "scenes to judge by", 1, 1000000});
     return all;
   }
 };
@@ -124,7 +125,8 @@ void report_scenes(HtmlReport& report, Detector& model, const Scenes& test, Devi
 RecipeResult run(RecipeContext& context) {
   auto& settings = static_cast<DetectSettings&>(context.settings());
   const Scenes rows = make_scenes({.samples = settings.rows, .size = kSide, .seed = settings.seed});
-  const Scenes test = make_scenes({.samples = kTestRows, .size = kSide, .seed = settings.seed + kTestSeed});
+  const Scenes test =
+      make_scenes({.samples = settings.test_rows, .size = kSide, .seed = settings.seed + kTestSeed});
   Detector model({.num_classes = kClasses});
   const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
   const DataLoader loader(numbered(rows), {.batch_size = settings.batch_size,

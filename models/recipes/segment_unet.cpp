@@ -25,17 +25,18 @@ namespace {
 constexpr int kSide = 32;
 constexpr std::int64_t kClasses = 4;
 constexpr std::array<const char*, kClasses> kNames{"ground", "circle", "square", "triangle"};
-constexpr std::int64_t kTestRows = 200;
 constexpr std::uint64_t kTestSeed = 1'000'000;  // added to the seed for pictures that are not trained on
 constexpr std::int64_t kShown = 6;
 
 struct UnetSettings : AdamSettings {
   std::int64_t rows = 400;
+  std::int64_t test_rows = 200;
   std::int64_t width = 16;
   UnetSettings() { epochs = 20, lr = 2e-3, batch_size = 16; }
   std::vector<Field> fields() override {
     std::vector<Field> all = AdamSettings::fields();
     all.push_back({"rows", &rows, "pictures to train on", 1, 1000000});
+    all.push_back({"test_rows", &test_rows, "pictures to judge by", 1, 1000000});
     all.push_back({"width", &width, "channels at full size", 1, 1024});
     return all;
   }
@@ -99,7 +100,7 @@ RecipeResult run(RecipeContext& context) {
   const SegmentedPictures rows =
       make_segmentation({.samples = settings.rows, .size = kSide, .seed = settings.seed});
   const SegmentedPictures test =
-      make_segmentation({.samples = kTestRows, .size = kSide, .seed = settings.seed + kTestSeed});
+      make_segmentation({.samples = settings.test_rows, .size = kSide, .seed = settings.seed + kTestSeed});
   UNet model({.in_channels = 3, .num_classes = kClasses, .width = settings.width});
   const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
   const DataLoader loader(std::make_shared<TensorDataset>(rows.pictures, rows.labels),

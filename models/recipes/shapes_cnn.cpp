@@ -25,17 +25,18 @@ namespace gpunn {
 namespace {
 
 constexpr int kSide = 16;
-constexpr std::int64_t kFreshRows = 2000;
 constexpr std::uint64_t kFreshSeed = 1'000'000;  // added to the seed for the pictures that are not trained on
 constexpr std::size_t kShown = 12;
 
 struct ShapesSettings : SgdSettings {
   std::int64_t rows = 160;
+  std::int64_t fresh_rows = 2000;
   double noise = 0.1;
   ShapesSettings() { epochs = 50, lr = 0.05, batch_size = 16; }
   std::vector<Field> fields() override {
     std::vector<Field> all = SgdSettings::fields();
     all.push_back({"rows", &rows, "pictures to train on", 2, 1000000});
+    all.push_back({"fresh_rows", &fresh_rows, "pictures to judge by", 1, 1000000});
     all.push_back({"noise", &noise, "deviation of each pixel", 0});
     return all;
   }
@@ -89,7 +90,7 @@ void report_answers(HtmlReport& report, const Rows& fresh, const std::vector<flo
 RecipeResult run(RecipeContext& context) {
   auto& settings = static_cast<ShapesSettings&>(context.settings());
   const Rows rows = make_rows(settings, settings.rows, settings.seed),
-             fresh = make_rows(settings, kFreshRows, settings.seed + kFreshSeed);
+             fresh = make_rows(settings, settings.fresh_rows, settings.seed + kFreshSeed);
   Sequential model(Conv2d(1, 8, 3), ReLU(), MaxPool2d(2), Flatten(), Linear(8 * 7 * 7, 1));
   BCEWithLogitsLoss loss;
   const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
@@ -98,7 +99,7 @@ RecipeResult run(RecipeContext& context) {
                                                                             .seed = settings.seed,
                                                                             .device = context.device()});
   const DataLoader fresh_loader(std::make_shared<TensorDataset>(fresh.x, fresh.y),
-                                {.batch_size = kFreshRows, .device = context.device()});
+                                {.batch_size = settings.fresh_rows, .device = context.device()});
   const TrainResult trained = train(
       supervised_step(model, loss, *optimizer), loader, [&] { return evaluate(model, loss, fresh_loader); },
       {.epochs = settings.epochs,
@@ -123,7 +124,7 @@ RecipeResult run(RecipeContext& context) {
   result.reached = !result.stopped && right >= 0.985;
   char text[120];
   std::snprintf(text, sizeof text, "train loss %.4f  accuracy %.2f %%, on %lld fresh pictures %.2f %%",
-                trained.train_loss, 100 * own, static_cast<long long>(kFreshRows), 100 * right);
+                trained.train_loss, 100 * own, static_cast<long long>(settings.fresh_rows), 100 * right);
   context.say(text);
 
   HtmlReport report("shapes-cnn", find_recipe("shapes-cnn").summary);

@@ -12,6 +12,10 @@ const Implementation<Conv2dProblem> kForwardEntries[] = {
      conv2d_onednn},
 #endif
     {"cpu", DeviceType::cpu, conv2d_cpu_reason, conv2d_cpu_workspace, Determinism::bitwise, conv2d_cpu},
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, conv2d_cudnn_reason, conv2d_cudnn_workspace, Determinism::bitwise,
+     conv2d_cudnn},
+#endif
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_depthwise_cuda},
@@ -31,6 +35,10 @@ const Implementation<Conv2dDxProblem> kDxEntries[] = {
 #endif
     {"cpu", DeviceType::cpu, conv2d_dx_cpu_reason, conv2d_dx_cpu_workspace, Determinism::bitwise,
      conv2d_dx_cpu},
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, conv2d_dx_cudnn_reason, conv2d_dx_cudnn_workspace, Determinism::bitwise,
+     conv2d_dx_cudnn},
+#endif
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dx_depthwise_reason, nullptr, Determinism::bitwise,
      conv2d_dx_depthwise_cuda},
@@ -49,6 +57,10 @@ const Implementation<Conv2dDwProblem> kDwEntries[] = {
 #endif
     {"cpu", DeviceType::cpu, conv2d_dw_cpu_reason, conv2d_dw_cpu_workspace, Determinism::bitwise,
      conv2d_dw_cpu},
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, conv2d_dw_cudnn_reason, conv2d_dw_cudnn_workspace, Determinism::bitwise,
+     conv2d_dw_cudnn},
+#endif
 #if GPUNN_HAS_CUDA
     {"depthwise", DeviceType::cuda, conv2d_dw_depthwise_reason, conv2d_dw_depthwise_workspace,
      Determinism::bitwise, conv2d_dw_depthwise_cuda},

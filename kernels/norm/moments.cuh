@@ -54,14 +54,15 @@ struct Welford {
   }
 };
 
-/// mean + rest is the mean of the x that gave these moments, rest being what rounding leaves over.
+/// mean + rest is the mean of the x that gave this mean, rest being what rounding leaves over. Found in
+/// halves: the distance to the shift may be twice the largest number.
 struct ExactMean {
   float mean, rest;
   GPUNN_DEVICE ExactMean(float shift, float shifted_mean) {
-    const float moved = 4.0f * shifted_mean;
-    mean = __fadd_rn(shift, moved);
-    const float part = __fadd_rn(mean, -shift);
-    rest = __fadd_rn(__fadd_rn(shift, -__fadd_rn(mean, -part)), __fadd_rn(moved, -part));
+    const float from = 0.5f * shift, moved = 2.0f * shifted_mean;
+    const float half = __fadd_rn(from, moved), part = __fadd_rn(half, -from);
+    mean = 2.0f * half;
+    rest = 2.0f * __fadd_rn(__fadd_rn(from, -__fadd_rn(half, -part)), __fadd_rn(moved, -part));
   }
 };
 

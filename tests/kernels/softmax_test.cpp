@@ -11,9 +11,9 @@
 #include "gpunn/core/error.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy.h"
 #include "gpunn/kernels/reduce/reduce.h"
-#include "hwy/targets.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/simd_target.h"
 
 namespace gpunn {
 namespace parity {
@@ -57,21 +57,6 @@ TEST(Softmax, AnyDimension) {
   }
 }
 
-/// Uses the code of one SIMD target until the end of the scope.
-class SimdTarget {
- public:
-  explicit SimdTarget(std::int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  ~SimdTarget() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  SimdTarget(const SimdTarget&) = delete;
-  SimdTarget& operator=(const SimdTarget&) = delete;
-};
-
 /// Results of f on x and on x in f64, where the reference runs, within 1e-5 of the largest.
 void expect_reference(const char* what, const Tensor& x, Tensor (*f)(const Tensor&)) {
   const std::vector<float> got = f(x).to_vector<float>();
@@ -98,7 +83,7 @@ TEST(Softmax, EverySimdTargetEqualsTheReference) {
   int seen = 0;
   for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_SSSE3, HWY_NEON}) {
     if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
-    const SimdTarget scope(target);
+    const testing::SimdTarget scope(target);
     ++seen;
     for (const std::int64_t cols : {1, 3, 4, 5, 9, 17, 100, 4097, 9001}) {
       const Tensor x = randn({3, cols});

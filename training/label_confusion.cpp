@@ -10,7 +10,7 @@ namespace gpunn {
 
 namespace {
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr std::int64_t kMaxClasses = 65'536;
+constexpr std::int64_t kMaxClasses = 4096;
 }  // namespace
 
 LabelConfusion::LabelConfusion(std::int64_t classes, std::optional<std::int64_t> ignore_index)

@@ -14,7 +14,7 @@ namespace gpunn {
 class GPUNN_API LabelConfusion {
  public:
   /// Pixels whose true label is `ignore_index` do not count. Throws InvalidArgument unless there are 1 to
-  /// 65536 classes.
+  /// 4096 classes.
   explicit LabelConfusion(std::int64_t classes, std::optional<std::int64_t> ignore_index = {});
   /// i64 of one shape, for instance [N, H, W]; on any device, read on the host. Throws InvalidArgument for
   /// other dtypes and shapes and for labels outside [0, classes); nothing is added then.

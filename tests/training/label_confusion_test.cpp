@@ -53,7 +53,7 @@ TEST(LabelConfusionTest, WrongInputAddsNothing) {
   EXPECT_THROW(m.add({}, labels({0})), InvalidArgument);
   EXPECT_EQ(m.total(), 0);
   EXPECT_THROW(LabelConfusion(0), InvalidArgument);
-  EXPECT_THROW(LabelConfusion(65'537), InvalidArgument);
+  EXPECT_THROW(LabelConfusion(4097), InvalidArgument);
 }
 
 // Intersection over union as sets of places, on any device, in any number of batches.

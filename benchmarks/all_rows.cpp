@@ -13,9 +13,11 @@ void add_all_rows(Bench& bench) {
   add_matmul_rows(bench);
   add_movement_rows(bench);
   add_optim_rows(bench);
+  add_pool_rows(bench);
   add_primitive_rows(bench);
   add_random_rows(bench);
   add_reduce_rows(bench);
+  add_resize_rows(bench);
   add_scan_rows(bench);
   add_softmax_rows(bench);
   add_sort_rows(bench);

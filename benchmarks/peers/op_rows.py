@@ -257,6 +257,29 @@ def chain(row):
                 lambda x, bias, residual: torch.nn.functional.gelu(x + bias) + residual)
 
 
+def picture(row):
+    """Of the row's shape and order; its size is "NxCxHxW"."""
+    order = row.torch.channels_last if "nhwc" in row.case else row.torch.contiguous_format
+    return row.values(*row.shape).contiguous(memory_format=order)
+
+
+def pool(name):
+    def make(row):
+        functional = row.torch.nn.functional
+        if "global" in row.case:
+            return Call((picture(row),), lambda x: functional.adaptive_avg_pool2d(x, 1))
+        kernel, stride, pad = (int(n) for n in re.findall(r" [ksp](\d+)", row.case))
+        function = getattr(functional, name)
+        return Call((picture(row),), lambda x: function(x, kernel, stride, pad))
+    return make
+
+
+def interpolate(row):
+    size = [int(n) for n in re.search(r"to (\d+)x(\d+)", row.case).groups()]
+    mode = "bilinear" if "bilinear" in row.case else "nearest"
+    return Call((picture(row),), lambda x: row.torch.nn.functional.interpolate(x, size=size, mode=mode))
+
+
 def chain_backward(row):
     """Gradients of the full shape, also of row vectors: ours leaves their sums to another op."""
     inputs, function = chain(row)[:2]
@@ -270,11 +293,21 @@ ROWS = {("chain", "forward"): chain,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): cross_entropy,
         ("cross_entropy", "backward"): backward_of(cross_entropy, constants=(1,)),
+<<<<<<< HEAD
         ("matmul", "forward"): matmul,
         ("conv2d", "forward"): convolution(None),
         ("conv2d_dx", "forward"): convolution(0),
         ("conv2d_dw", "forward"): convolution(1),
         ("channel_grad", "backward"): convolution_end}
+=======
+        ("matmul", "forward"): matmul}
+ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),
+         ("max_pool2d", "backward"): backward_of(pool("max_pool2d")),
+         ("avg_pool2d", "forward"): pool("avg_pool2d"),
+         ("avg_pool2d", "backward"): backward_of(pool("avg_pool2d")),
+         ("interpolate", "forward"): interpolate,
+         ("interpolate", "backward"): backward_of(interpolate)}
+>>>>>>> h-pool
 ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),

@@ -146,6 +146,11 @@ void BackwardPlanes(const AvgPoolBackwardProblem& p, std::int64_t begin, std::in
   std::vector<float> spread(static_cast<std::size_t>(w.in));
   for (std::int64_t plane = begin; plane < end; ++plane) {
     float* const dx = static_cast<float*>(p.dx) + plane * p.sizes.x_pixels();
+    if (h.adaptive && p.sizes.y_pixels() == 1) {
+      const float each = static_cast<const float*>(p.dy)[plane] / static_cast<float>(p.sizes.x_pixels());
+      std::fill_n(dx, p.sizes.x_pixels(), each);
+      continue;
+    }
     std::fill_n(dx, p.sizes.x_pixels(), 0.0f);
     for (std::int32_t row = 0; row < h.out; ++row) {
       const float* const dy =

@@ -26,6 +26,7 @@ Tensor picture_of(const Tensor& x) {
   return batched.contiguous(batched.layout() == Layout::channels_last ? Layout::channels_last
                                                                       : Layout::contiguous);
 }
+/// A picture of height 1: [N, C, 1, L].
 Tensor series_of(const Tensor& x) {
   check_rank(x, 3, "[N, C, L] or [C, L]");
   return x.unsqueeze(-2);
@@ -52,6 +53,7 @@ bool sees_the_picture(const PoolAxis& a) {
   return true;
 }
 
+/// Checks one dimension; messages name the number that does not fit.
 PoolAxis axis_of(std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
                  std::int64_t dilation, bool ceil_mode) {
   if (stride == 0) stride = kernel;
@@ -98,6 +100,7 @@ PoolSizes adaptive_windows_of(const Tensor& x, Size2d out) {
 
 Tensor max_pool_dx(const Tensor& dy, const Tensor& indices, const PoolSizes& s);
 
+/// The gradient of max_pool_dx by dy.
 Tensor pool_gather(const Tensor& x_in, const Tensor& indices, const PoolSizes& s) {
   const Tensor x = x_in.contiguous(layout_of(s));
   Tensor y = empty_y(x, s, x.dtype());
@@ -194,6 +197,7 @@ Tensor adaptive_avg(const Tensor& x, Size2d out, const char* name) {
   return like_input(avg_pool(picture, {adaptive_windows_of(picture, out), true, 0, name}), x);
 }
 
+/// Along the width alone.
 PoolOptions picture_options(const Pool1dOptions& o) {
   return {.stride = {1, o.stride},
           .padding = {0, o.padding},

@@ -35,6 +35,7 @@ GPUNN_KERNEL __launch_bounds__(kPictureThreads)
   }
 }
 
+/// Divides each dy again, as PyTorch does, rather than multiply by a rounded inverse.
 template <class T, int kVec>
 GPUNN_KERNEL __launch_bounds__(kPictureThreads)
     avg_pool_bwd_kernel(const __grid_constant__ AvgPoolBackwardProblem p, bool small) {

@@ -3,9 +3,9 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/io/html_report.h"
+#include "gpunn/io/picture_tools.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
-#include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/numbers.h"
 #include "gpunn/models/recipes/detail/report.h"
 #include "gpunn/training/data_loader.h"
@@ -27,11 +27,10 @@ struct Answers {
 
 Prediction prediction_of(const ClassifierData& data, std::span<const float> pixels,
                          std::span<const float> probabilities, std::int64_t truth, std::int64_t row) {
-  return {
-      .picture = picture_of_planes(pixels, data.channels, data.height, data.width, data.black, data.white),
-      .probabilities = {probabilities.begin(), probabilities.end()},
-      .truth = static_cast<int>(truth),
-      .caption = "test row " + std::to_string(row)};
+  return {.picture = planes_picture(pixels, data.channels, data.height, data.width, data.black, data.white),
+          .probabilities = {probabilities.begin(), probabilities.end()},
+          .truth = static_cast<int>(truth),
+          .caption = "test row " + std::to_string(row)};
 }
 
 Answers answers_of(Module& model, const ClassifierData& data, Device device) {

@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/picture_grid.h"
+#include "gpunn/io/picture_tools.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/detector.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
-#include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/training/detection_metrics.h"
@@ -27,7 +28,6 @@ constexpr std::int64_t kClasses = 3;
 constexpr std::array<const char*, kClasses> kNames{"circle", "square", "triangle"};
 constexpr std::uint64_t kTestSeed = 1'000'000;  // added to the seed for scenes that are not trained on
 constexpr std::int64_t kShown = 8;
-constexpr int kScale = 4;
 // Low, so that the whole curve of precision over recall is seen; pictures show what is more likely than not.
 constexpr double kLeastScore = 0.05, kShownScore = 0.5;
 
@@ -73,53 +73,27 @@ MeanAp precision_of(Detector& model, const Scenes& test, std::int64_t batch, Dev
   return metric.result();
 }
 
-/// A frame one pixel wide in an enlarged picture.
-void draw_frame(Picture& p, const Box& box, const std::array<std::uint8_t, 3>& colour) {
-  const auto at = [](double v, int end) { return std::clamp(static_cast<int>(v * kScale), 0, end - 1); };
-  const int left = at(box.left, p.width), right = at(box.right, p.width), top = at(box.top, p.height),
-            bottom = at(box.bottom, p.height);
-  const auto dot = [&](int x, int y) {
-    for (int c = 0; c < 3; ++c)
-      p.pixels[static_cast<std::size_t>((y * p.width + x) * 3 + c)] = colour[static_cast<std::size_t>(c)];
-  };
-  for (int x = left; x <= right; ++x) dot(x, top), dot(x, bottom);
-  for (int y = top; y <= bottom; ++y) dot(left, y), dot(right, y);
-}
-
-Picture enlarged(const Picture& p) {
-  Picture out{.width = p.width * kScale, .height = p.height * kScale, .channels = 3, .pixels = {}};
-  for (int y = 0; y < out.height; ++y)
-    for (int x = 0; x < out.width; ++x)
-      for (int c = 0; c < 3; ++c)
-        out.pixels.push_back(
-            p.pixels[static_cast<std::size_t>(((y / kScale) * p.width + x / kScale) * 3 + c)]);
-  return out;
-}
-
 void report_scenes(HtmlReport& report, Detector& model, const Scenes& test, Device device) {
-  constexpr std::array<std::uint8_t, 3> kTruth{255, 255, 255};
-  constexpr std::array<std::array<std::uint8_t, 3>, kClasses> kFound{
-      {{230, 159, 0}, {86, 180, 233}, {0, 200, 140}}};
   const auto rows = std::min<std::int64_t>(kShown, static_cast<std::int64_t>(test.boxes.size()));
   const auto found = detections(model, test, 0, rows, kShownScore, device);
   const std::vector<float> x = test.pictures.narrow(0, 0, rows).to_vector<float>();
   constexpr std::size_t kPlanes = 3 * kSide * kSide;
-  std::vector<CaptionedPicture> pictures;
+  PictureGrid grid{.title = "Scenes", .columns = 4, .scale = 4};
   for (std::size_t i = 0; i < found.size(); ++i) {
-    Picture p =
-        enlarged(detail::picture_of_planes(std::span(x).subspan(i * kPlanes, kPlanes), 3, kSide, kSide));
-    for (const LabelledBox& b : test.boxes[i]) draw_frame(p, b.box, kTruth);
-    std::string caption;
-    for (const Detection& d : found[i]) {
-      draw_frame(p, d.box, kFound[static_cast<std::size_t>(d.label)]);
-      caption += (caption.empty() ? "" : ", ") + std::string(kNames[static_cast<std::size_t>(d.label)]) +
-                 " " + detail::fixed(d.score, 2);
-    }
-    pictures.push_back({std::move(p), caption.empty() ? "nothing found" : caption});
+    GridPicture p{.picture = planes_picture(std::span(x).subspan(i * kPlanes, kPlanes), 3, kSide, kSide),
+                  .caption = std::to_string(found[i].size()) + " found, " +
+                             std::to_string(test.boxes[i].size()) + " there"};
+    const auto mark = [&](const Box& b, std::int64_t label, const std::string& text, bool dashed) {
+      p.boxes.push_back({b.left, b.top, b.right, b.bottom, text, static_cast<int>(label), dashed});
+    };
+    for (const LabelledBox& b : test.boxes[i]) mark(b.box, b.label, "", true);
+    for (const Detection& d : found[i])
+      mark(d.box, d.label,
+           std::string(kNames[static_cast<std::size_t>(d.label)]) + " " + detail::fixed(d.score, 2), false);
+    grid.pictures.push_back(std::move(p));
   }
-  report.text(
-      "White frames are the truth; orange, blue and green ones are circles, squares and triangles found.");
-  report.pictures(pictures, 1);
+  report.text("Dashed boxes are the truth, the others were found.");
+  report.drawing(draw(grid));
 }
 
 RecipeResult run(RecipeContext& context) {

@@ -4,19 +4,9 @@
 #include <cmath>
 #include <vector>
 
-namespace gpunn::detail {
+#include "gpunn/io/picture_tools.h"
 
-Picture picture_of_planes(std::span<const float> planes, int channels, int height, int width, float low,
-                          float high) {
-  const std::size_t area = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
-  const auto count = static_cast<std::size_t>(channels);
-  Picture picture{.width = width, .height = height, .channels = channels, .pixels = Bytes(count * area)};
-  for (std::size_t c = 0; c < count; ++c) {
-    const Picture plane = gray_picture(planes.subspan(c * area, area), height, width, low, high);
-    for (std::size_t i = 0; i < area; ++i) picture.pixels[i * count + c] = plane.pixels[i];
-  }
-  return picture;
-}
+namespace gpunn::detail {
 
 void report_filters(HtmlReport& report, const Tensor& weight, int scale, int most) {
   const int channels = static_cast<int>(weight.size(1));
@@ -31,7 +21,7 @@ void report_filters(HtmlReport& report, const Tensor& weight, int scale, int mos
     float largest = 1e-12f;
     for (const float v : own) largest = std::max(largest, std::abs(v));
     pictures.push_back(
-        {picture_of_planes(own, channels, height, width, -largest, largest), "filter " + std::to_string(k)});
+        {planes_picture(own, channels, height, width, -largest, largest), "filter " + std::to_string(k)});
   }
   report.pictures(pictures, scale);
 }

@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/picture_grid.h"
+#include "gpunn/io/picture_tools.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
-#include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/models/unet.h"
@@ -67,16 +68,6 @@ LabelConfusion confusion_of(Module& model, const SegmentedPictures& test, std::i
   return confusion;
 }
 
-/// Labels in four colours.
-Picture mask_picture(std::span<const std::int64_t> labels) {
-  constexpr std::array<std::array<std::uint8_t, 3>, kClasses> kColours{
-      {{20, 20, 30}, {230, 159, 0}, {86, 180, 233}, {0, 158, 115}}};
-  Picture p{.width = kSide, .height = kSide, .channels = 3, .pixels = {}};
-  for (const std::int64_t label : labels)
-    for (const std::uint8_t part : kColours[static_cast<std::size_t>(label)]) p.pixels.push_back(part);
-  return p;
-}
-
 void report_pictures(HtmlReport& report, Module& model, const SegmentedPictures& test, Device device) {
   const std::int64_t rows = std::min(kShown, test.pictures.size(0));
   const std::vector<float> x = test.pictures.narrow(0, 0, rows).to_vector<float>();
@@ -84,15 +75,18 @@ void report_pictures(HtmlReport& report, Module& model, const SegmentedPictures&
   const std::vector<std::int64_t> found =
       labels_of(model, test.pictures.narrow(0, 0, rows).to(device)).to_vector<std::int64_t>();
   constexpr std::size_t kArea = kSide * kSide;
-  std::vector<CaptionedPicture> pictures;
+  PictureGrid grid{.title = "Pictures, their labels, and the labels found", .columns = 3, .scale = 4};
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
-    pictures.push_back(
-        {detail::picture_of_planes(std::span(x).subspan(3 * i * kArea, 3 * kArea), 3, kSide, kSide),
-         "picture " + std::to_string(i)});
-    pictures.push_back({mask_picture(std::span(truth).subspan(i * kArea, kArea)), "its labels"});
-    pictures.push_back({mask_picture(std::span(found).subspan(i * kArea, kArea)), "as found"});
+    const Picture picture = planes_picture(std::span(x).subspan(3 * i * kArea, 3 * kArea), 3, kSide, kSide);
+    const auto labels = [&](const std::vector<std::int64_t>& all) {
+      const auto own = std::span(all).subspan(i * kArea, kArea);
+      return std::vector<std::int64_t>(own.begin(), own.end());
+    };
+    grid.pictures.push_back({.picture = picture, .caption = "picture " + std::to_string(i)});
+    grid.pictures.push_back({.picture = picture, .caption = "its labels", .mask = labels(truth)});
+    grid.pictures.push_back({.picture = picture, .caption = "as found", .mask = labels(found)});
   }
-  report.pictures(pictures, 4);
+  report.drawing(draw(grid));
 }
 
 RecipeResult run(RecipeContext& context) {

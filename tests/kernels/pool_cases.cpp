@@ -36,6 +36,7 @@ constexpr Windows kSizes[] = {
     {2, 33, 9, 8, 9, 8, 1, 1},
     {1, 8, 12, 70, 2, 2, 2, 2, 0, 0, 1, 1, true},
     {2, 24, 6, 10, 1, 1, 1, 1, 0, 0, 1, 1, false, 1, 1},
+    {1, 5, 6, 6, 1, 1, 1, 1, 0, 0, 1, 1, false, 1, 1},  // shared by a warp or block, and small
     {2, 3, 6, 10, 1, 1, 1, 1, 0, 0, 1, 1, false, 3, 5},
     {1, 5, 7, 11, 1, 1, 1, 1, 0, 0, 1, 1, false, 3, 4},
     {1, 8, 5, 3, 1, 1, 1, 1, 0, 0, 1, 1, false, 7, 5},  // more windows than pixels
@@ -108,7 +109,7 @@ void choose_indices(P& p) {
 void add_max(Suite& suite, const Windows& w, bool channels_last, CaseOptions o, const char* what = "") {
   const PoolSizes s = sizes_of(w, channels_last);
   const std::string name = name_of(w, channels_last, what);
-  o.small = s.x_elements() <= 600;
+  o.small = s.x_elements() <= 200;
   o.zeros_ok = {"y", "indices", "dx"};
   for (const bool want : {true, false})
     suite.add(
@@ -146,7 +147,7 @@ void add_avg(Suite& suite, const Windows& w, bool channels_last, bool count_incl
   const std::string name = name_of(w, channels_last, what);
   o.k = terms(s);
   o.scale = Scale::operand;
-  o.small = s.x_elements() <= 600;
+  o.small = s.x_elements() <= 200;
   o.zeros_ok = {"dx"};
   const auto set = [=](auto p) {
     p.sizes = s, p.count_include_pad = count_include_pad, p.divisor_override = divisor_override;

@@ -62,7 +62,7 @@ void add_forward(Suite& suite, const Resize& r, ResizeRule rule, bool channels_l
                  const char* what = "") {
   const ResizeSizes s = sizes_of(r, rule, channels_last);
   o.scale = Scale::operand;
-  o.small = s.x_elements() + s.y_elements() <= 400;
+  o.small = s.x_elements() + s.y_elements() <= 250;
   o.k = 4;
   suite.add(kResize, name_of(r, rule, channels_last, what), [=] { return problem_of<ResizeProblem>(s); }, o);
 }
@@ -74,7 +74,7 @@ void add_backward(Suite& suite, const Resize& r, ResizeRule rule, bool channels_
     return 2 * std::ceil(static_cast<double>(a.out) / a.in) + 2;
   };
   o.scale = Scale::operand;
-  o.small = s.x_elements() + s.y_elements() <= 400;
+  o.small = s.x_elements() + s.y_elements() <= 250;
   o.k = readers(s.h) * readers(s.w);
   o.zeros_ok = {"dx"};
   suite.add(

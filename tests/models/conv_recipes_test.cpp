@@ -119,7 +119,7 @@ TEST_P(ConvRecipeTest, ScenesGetBoxes) {
   const RecipeResult result =
       run("detect-shapes", R"({"epochs": 1, "rows": 4, "test_rows": 4, "batch_size": 4, "steps": 1})");
   EXPECT_GE(metric(result, "map_50"), 0);
-  expect_report(result, {"White frames", "average precision"});
+  expect_report(result, {"Dashed boxes", "average precision"});
 }
 
 }  // namespace

@@ -16,8 +16,4 @@ void report_filters(HtmlReport& report, const Tensor& weight, int scale = 12, in
 void report_maps(HtmlReport& report, const Tensor& maps, const std::string& name, int scale = 3,
                  int most = 64);
 
-/// Planes [C, H, W] (C 1 or 3) in [low, high] as a picture.
-Picture picture_of_planes(std::span<const float> planes, int channels, int height, int width, float low = 0,
-                          float high = 1);
-
 }  // namespace gpunn::detail

@@ -293,21 +293,17 @@ ROWS = {("chain", "forward"): chain,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): cross_entropy,
         ("cross_entropy", "backward"): backward_of(cross_entropy, constants=(1,)),
-<<<<<<< HEAD
         ("matmul", "forward"): matmul,
         ("conv2d", "forward"): convolution(None),
         ("conv2d_dx", "forward"): convolution(0),
         ("conv2d_dw", "forward"): convolution(1),
         ("channel_grad", "backward"): convolution_end}
-=======
-        ("matmul", "forward"): matmul}
 ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),
          ("max_pool2d", "backward"): backward_of(pool("max_pool2d")),
          ("avg_pool2d", "forward"): pool("avg_pool2d"),
          ("avg_pool2d", "backward"): backward_of(pool("avg_pool2d")),
          ("interpolate", "forward"): interpolate,
          ("interpolate", "backward"): backward_of(interpolate)}
->>>>>>> h-pool
 ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),

@@ -1,5 +1,6 @@
 // fashion-cnn and mnist-cnn: two convolutions with batch norm on pictures of 28 x 28.
 #include "gpunn/models/recipes/detail/image_cnn.h"
+#include "gpunn/core/autograd.h"
 #include "gpunn/layers/activations.h"
 #include "gpunn/layers/conv.h"
 #include "gpunn/layers/dropout.h"

@@ -9,7 +9,8 @@
 // least one.
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
-// of that id: G products, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
+// of that id: B batch norms, G products, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M
+// model.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -186,6 +187,7 @@ void add_indexing_rows(Bench& bench);
 void add_loss_rows(Bench& bench);
 void add_matmul_rows(Bench& bench);
 void add_movement_rows(Bench& bench);
+void add_norm_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);
 void add_random_rows(Bench& bench);

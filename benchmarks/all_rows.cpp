@@ -12,6 +12,7 @@ void add_all_rows(Bench& bench) {
   add_loss_rows(bench);
   add_matmul_rows(bench);
   add_movement_rows(bench);
+  add_norm_rows(bench);
   add_optim_rows(bench);
   add_pool_rows(bench);
   add_primitive_rows(bench);

@@ -9,7 +9,7 @@
 // least one.
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
-// of that id: G products, C convolutions, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M
+// of that id: B batch norms, C convolutions, G products, R row reductions, P sizes for a CPU, MEM-5 the optimizer of a 124 M
 // model.
 #include <algorithm>
 #include <chrono>
@@ -188,6 +188,7 @@ void add_indexing_rows(Bench& bench);
 void add_loss_rows(Bench& bench);
 void add_matmul_rows(Bench& bench);
 void add_movement_rows(Bench& bench);
+void add_norm_rows(Bench& bench);
 void add_optim_rows(Bench& bench);
 void add_pool_rows(Bench& bench);
 void add_primitive_rows(Bench& bench);

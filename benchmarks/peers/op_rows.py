@@ -38,10 +38,10 @@ CACHE = 1 << 20  # bytes; larger rows rotate through more inputs than a cache ho
 ROTATED = {"cpu": 160 << 20, "cuda": 256 << 20}
 TURNS = 9
 MODES = ("eager", "compile", "graph")
-GOALS = {"softmax": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"], "add": ["4096x1024"], "mul": ["4096x1024"],
-         "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"], "matmul": ["P1", "P2", "P3"],
-         "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"]}
-ID = re.compile(r"(?:[CGRP]\d+|MEM-\d+) ")
+GOALS = {"softmax": ["P9"], "batch_norm": ["64x64x56x56"], "row_norm": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"],
+         "add": ["4096x1024"], "mul": ["4096x1024"], "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"],
+         "matmul": ["P1", "P2", "P3"], "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"]}
+ID = re.compile(r"(?:[BCGRP]\d+|MEM-\d+) ")
 
 # What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
 # can be (a forward pass whose backward is timed), and the call itself stays as it is.
@@ -128,6 +128,8 @@ def backward_of(forward, constants=()):
         with row.torch.enable_grad():
             y = row.compile(function)(*inputs)
         dy = row.values(*y.shape, dtype=y.dtype)
+        if y.dim() == 4:
+            dy = in_row_order(row, dy)
         return Call((*inputs, dy), lambda *_: row.torch.autograd.grad(y, leaves, dy, retain_graph=True), MODES, True)
     return make
 
@@ -286,6 +288,45 @@ def chain_backward(row):
     return backward_of(lambda _: Call([t.expand(*row.shape).detach() for t in inputs], function))(row)
 
 
+def batch_norm(row):
+    """Training, with f32 weights and running statistics."""
+    torch, functional, channels = row.torch, row.torch.nn.functional, row.shape[1]
+    single = row.torch.float32
+    mean, var = row.values(channels, dtype=single), row.values(channels, dtype=single)
+
+    def picture():
+        return in_row_order(row, row.values(*row.shape))
+
+    def norm(x, w, b):
+        return functional.batch_norm(x, mean, var, w, b, training=True)
+    weights = row.values(channels, dtype=single), row.values(channels, dtype=single)
+    if "residual" in row.case:
+        return Call((picture(), *weights, picture()), lambda x, w, b, r: torch.relu(norm(x, w, b) + r))
+    if "relu" in row.case:
+        return Call((picture(), *weights), lambda x, w, b: torch.relu(norm(x, w, b)))
+    return Call((picture(), *weights), norm)
+
+
+def in_row_order(row, picture):
+    return picture.contiguous(memory_format=row.torch.channels_last) if "channels last" in row.case else picture
+
+
+def row_norm(row):
+    torch, functional = row.torch, row.torch.nn.functional
+    if "groups" in row.case:
+        channels, groups = row.shape[1], int(row.case.split("groups ")[1])
+        return Call((row.values(*row.shape), row.values(channels), row.values(channels)),
+                    lambda x, w, b: functional.group_norm(x, groups, w, b))
+    cols = row.shape[-1:]
+    if "rms" not in row.case:
+        return Call((row.values(*row.shape), row.values(*cols), row.values(*cols)),
+                    lambda x, w, b: functional.layer_norm(x, cols, w, b))
+    if hasattr(functional, "rms_norm"):
+        return Call((row.values(*row.shape), row.values(*cols)), lambda x, w: functional.rms_norm(x, cols, w, 1e-5))
+    return Call((row.values(*row.shape), row.values(*cols)),
+                lambda x, w: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * w)
+
+
 ROWS = {("chain", "forward"): chain,
         ("chain", "backward"): chain_backward,
         ("softmax", "forward"): activation("softmax", dim=-1),
@@ -303,7 +344,11 @@ ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),
          ("avg_pool2d", "forward"): pool("avg_pool2d"),
          ("avg_pool2d", "backward"): backward_of(pool("avg_pool2d")),
          ("interpolate", "forward"): interpolate,
-         ("interpolate", "backward"): backward_of(interpolate)}
+         ("interpolate", "backward"): backward_of(interpolate),
+         ("batch_norm", "forward"): batch_norm,
+         ("batch_norm", "backward"): backward_of(batch_norm),
+         ("row_norm", "forward"): row_norm,
+         ("row_norm", "backward"): backward_of(row_norm)}
 ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),

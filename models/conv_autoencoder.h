@@ -10,7 +10,7 @@ namespace gpunn {
 
 struct ConvAutoencoderOptions {
   std::int64_t in_channels = 1;
-  Size2d picture = 28;                   // a multiple of 2 to the number of widths
+  Size2d picture = 28;                       // a multiple of 2 to the number of widths
   std::vector<std::int64_t> widths{16, 32};  // channels behind each halving
   std::int64_t code = 32;
 };

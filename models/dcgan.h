@@ -11,8 +11,8 @@ namespace gpunn {
 struct DcganOptions {
   std::int64_t picture_size = 64;  // 4 times a power of two, at least 8
   std::int64_t channels = 3;
-  std::int64_t latent = 100;            // length of the noise
-  std::int64_t generator_width = 64;    // channels of the layer before the last
+  std::int64_t latent = 100;              // length of the noise
+  std::int64_t generator_width = 64;      // channels of the layer before the last
   std::int64_t discriminator_width = 64;  // channels behind the first layer
 };
 

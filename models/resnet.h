@@ -25,8 +25,8 @@ struct ResNetOptions {
 };
 
 /// [N, in_channels, H, W] to logits [N, num_classes]. Keys are torchvision's: "conv1.weight",
-/// "bn1.running_mean", "layer1.0.conv1.weight", ..., "fc.bias"; so are the initial values: convolutions N(0, 2
-/// / fan_out). Throws InvalidArgument for numbers out of range.
+/// "bn1.running_mean", "layer1.0.conv1.weight", ..., "fc.bias"; so are the initial values: convolutions N(0,
+/// 2 / fan_out). Throws InvalidArgument for numbers out of range.
 class GPUNN_API ResNet : public Module, public FoldsBatchNorm {
  public:
   explicit ResNet(const ResNetOptions& options = {});

@@ -28,7 +28,7 @@ class GPUNN_API UNet : public Module {
   explicit UNet(const UNetOptions& options = {});
   Tensor forward(const Tensor& x) override;
 
-  std::vector<Sequential> down;     // depth + 1
+  std::vector<Sequential> down;  // depth + 1
   MaxPool2d pool;
   std::vector<ConvTranspose2d> up;  // depth
   std::vector<Sequential> merge;    // depth

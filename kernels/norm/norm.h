@@ -9,8 +9,8 @@
 // dtypes: x in f32, f16 or bf16 with statistics in f32, or f64 on the CPU with statistics in f64. Weights,
 // biases and running statistics have one dtype: x's, or f32 beside halves. The result has x's dtype.
 // Variances are found around the mean, never as E[x^2] - E[x]^2: a large mean costs no digits. Finite input
-// never gives NaN (f32: where the variance overflows, beyond deviations of 1e19, a GPU takes it for infinite).
-// NaN stays within its channel, row or group.
+// never gives NaN (f32: where the variance overflows, beyond deviations of 1e19, a GPU takes it for
+// infinite). NaN stays within its channel, row or group.
 //
 // Memory order: batch_norm takes channels-last pictures as they are, and so is its result; group_norm and
 // instance_norm compute on a contiguous copy and give the order of x back; layer_norm and rms_norm return

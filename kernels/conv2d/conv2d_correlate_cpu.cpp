@@ -122,38 +122,57 @@ void unstage(const Band& band, std::int64_t k, std::int64_t count, std::int64_t 
   }
 }
 
-// Channels [k, k + count) of the result, all panels.
-void run_block(const Band& band, std::int64_t k, std::int64_t count) {
+// The panels of a band, all but what belongs to channels.
+std::vector<ConvTile> panels_of(const Band& band) {
+  const ConvKernels& kernels = conv_kernels();
+  const std::int64_t lanes = kernels.lanes,
+                     pixels = (band.rows - 1) * band.plan.planes.pitch + band.phase.columns;
+  std::vector<ConvTile> panels;
+  panels.reserve(static_cast<std::size_t>(pixels / (lanes * kernels.max_vectors) + 2));
+  for_each_panel(
+      conv_ceil_div(pixels, lanes), kernels.max_vectors, [&](std::int64_t first, std::int64_t vectors) {
+        ConvTile tile{};
+        tile.vectors = vectors;
+        tile.pixels = band.planes + first * lanes;
+        tile.offsets = band.offsets.data();
+        tile.weight_stride = tile.K = static_cast<std::int64_t>(band.offsets.size());
+        tile.relu = band.c.relu;
+        tile.y_stride = band.plan.staged ? kernels.max_vectors * lanes : band.c.result_h * band.c.result_w;
+        if (!band.plan.staged) place_results(band, first * lanes, vectors, tile);
+        panels.push_back(tile);
+      });
+  return panels;
+}
+
+// Channels [k, k + rows) of the result in one panel, to y.
+void run_tile(const Band& band, ConvTile& tile, std::int64_t k, std::int64_t rows, float* y) {
+  tile.weights = band.phase.weights + k * tile.K;
+  tile.start = band.c.bias ? band.c.bias + k : nullptr;
+  tile.y = y;
+  conv_kernels().tile[tile.vectors][rows](tile);
+}
+
+// Channels [k, k + count) of the result, all panels. A few channels go over all panels, so that their results
+// are written in order (panel by panel over all channels took twice as long where there is little to add up).
+void run_block(const Band& band, std::vector<ConvTile>& panels, std::int64_t k, std::int64_t count) {
   const Correlation& c = band.c;
   const ConvKernels& kernels = conv_kernels();
-  const std::int64_t pitch = band.plan.planes.pitch, lanes = kernels.lanes;
-  const std::int64_t pixels = (band.rows - 1) * pitch + band.phase.columns;
-  const auto depth = static_cast<std::int64_t>(band.offsets.size());
-  ConvTile tile{};
-  tile.weight_stride = tile.K = depth;
-  tile.offsets = band.offsets.data();
-  tile.relu = c.relu;
-  for_each_panel(conv_ceil_div(pixels, lanes), kernels.max_vectors,
-                 [&](std::int64_t first, std::int64_t vectors) {
-                   const std::int64_t pixel = first * lanes;
-                   tile.pixels = band.planes + pixel;
-                   float* y = band.stage;
-                   if (band.plan.staged) {
-                     tile.y_stride = kernels.max_vectors * lanes;
-                   } else {
-                     tile.y_stride = c.result_h * c.result_w;
-                     y = c.y + (band.n * c.groups * c.results + k) * tile.y_stride + band.row * c.result_w;
-                     place_results(band, pixel, vectors, tile);
-                     if (!tile.gaps) y += tile.at[0];
-                   }
-                   for_each_tile(count, kernels.max_rows[vectors], [&](std::int64_t r, std::int64_t rows) {
-                     tile.weights = band.phase.weights + (k + r) * depth;
-                     tile.start = c.bias ? c.bias + k + r : nullptr;
-                     tile.y = y + r * tile.y_stride;
-                     kernels.tile[vectors][rows](tile);
-                   });
-                   if (band.plan.staged) unstage(band, k, count, pixel, vectors * lanes);
-                 });
+  const std::int64_t most = kernels.max_rows[kernels.max_vectors];
+  if (!band.plan.staged) {
+    const std::int64_t plane = c.result_h * c.result_w;
+    float* const y = c.y + (band.n * c.groups * c.results + k) * plane + band.row * c.result_w;
+    for_each_tile(count, most, [&](std::int64_t r, std::int64_t rows) {
+      for (ConvTile& tile : panels)
+        run_tile(band, tile, k + r, rows, y + r * plane + (tile.gaps ? 0 : tile.at[0]));
+    });
+    return;
+  }
+  for (ConvTile& tile : panels) {
+    for_each_tile(count, most, [&](std::int64_t r, std::int64_t rows) {
+      run_tile(band, tile, k + r, rows, band.stage + r * tile.y_stride);
+    });
+    unstage(band, k, count, tile.pixels - band.planes, tile.vectors * kernels.lanes);
+  }
 }
 
 void run_item(const Correlation& c, const Plan& plan, std::int64_t item, float* scratch) {
@@ -178,8 +197,9 @@ void run_item(const Correlation& c, const Plan& plan, std::int64_t item, float* 
               scratch + plan.planes_floats};
     if (band.rows <= 0 || phase.columns <= 0) continue;
     band.offsets = tap_offsets(plan.planes, phase, c.sources);
+    std::vector<ConvTile> panels = panels_of(band);
     for (std::int64_t k = g * c.results + part * plan.part; k < end; k += plan.block)
-      run_block(band, k, std::min(plan.block, end - k));
+      run_block(band, panels, k, std::min(plan.block, end - k));
   }
 }
 

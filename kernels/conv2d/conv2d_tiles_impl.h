@@ -11,6 +11,7 @@ inline constexpr int kConvMaxRows = 8;
 /// y[r][pixel] = start[r] + sum over k of weights[r * weight_stride + k] * pixels[offsets[k] + pixel], r
 /// being channels of the result and k pairs of an input channel and a tap, added in ascending order.
 struct ConvTile {
+  std::int64_t vectors;
   const float* weights;
   std::int64_t weight_stride;
   const float* pixels;          // whole vectors are read

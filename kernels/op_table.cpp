@@ -17,6 +17,7 @@
 #include "gpunn/kernels/pool/pool_impl.h"
 #include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
+#include "gpunn/kernels/resize/resize_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -287,6 +288,8 @@ void add_pool(std::vector<OpInfo>& table) {
   for (const char* name : {"lp_pool2d", "lp_pool1d"})
     table.push_back({name, "pool", {}, "the root of avg_pool2d of powers"});
   table.push_back({"max_unpool2d", "pool", {}, "scatter into zeros"});
+  for (const char* name : {"interpolate", "interpolate_scale"})
+    table.push_back({name, "resize", {describe(kResize), describe(kResizeBackward)}});
 }
 
 void add_norms(std::vector<OpInfo>& table) {

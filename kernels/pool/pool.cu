@@ -3,13 +3,14 @@
 #include <type_traits>
 
 #include "gpunn/kernels/common/device_dtype.h"
+#include "gpunn/kernels/common/pictures.cuh"
 #include "gpunn/kernels/common/reduce.cuh"
-#include "gpunn/kernels/pool/pool_device.cuh"
+#include "gpunn/kernels/pool/pool_impl.h"
 
 namespace gpunn {
 namespace {
 
-constexpr int kWarps = kPoolThreads / kWarpSize;
+constexpr int kWarps = kPictureThreads / kWarpSize;
 constexpr std::int32_t kNowhere = 0x7fffffff;
 constexpr double kWideWindow = 32;  // pixels from which a window is shared out: a warp's lanes; not measured
 
@@ -88,11 +89,12 @@ GPUNN_DEVICE float divisor_for(const Windows& g, std::int32_t p, std::int32_t q)
 }
 
 template <class T, int kVec, class A>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads) pool_fwd_kernel(const __grid_constant__ Windows g) {
+GPUNN_KERNEL __launch_bounds__(kPictureThreads) pool_fwd_kernel(const __grid_constant__ Windows g) {
   const PoolAxis &h = g.sizes.h, &w = g.sizes.w;
-  const std::int64_t inner = pool_inner<kVec>(g.sizes), n = g.sizes.y_elements() / kVec;
-  for (std::int64_t e = pool_first(); e < n; e += pool_stride()) {
-    const PoolPlace at = pool_place(e, h.out, w.out, inner, g.small);
+  const std::int64_t inner = picture_inner<kVec>(g.sizes.channels_last, g.sizes.C),
+                     n = g.sizes.y_elements() / kVec;
+  for (std::int64_t e = picture_first(); e < n; e += picture_stride()) {
+    const PicturePlace at = picture_place(e, h.out, w.out, inner, g.small);
     const PoolSpan rows = pool_window(h, at.row), cols = pool_window(w, at.col);
     const T* const x = static_cast<const T*>(g.x) + (at.outer * g.sizes.x_pixels() * inner + at.inner) * kVec;
     A a[kVec];
@@ -131,12 +133,12 @@ struct Numbered {
 
 /// Contiguous order: a warp per window.
 template <class T, class A>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads) pool_fwd_warp_kernel(const __grid_constant__ Windows g) {
+GPUNN_KERNEL __launch_bounds__(kPictureThreads) pool_fwd_warp_kernel(const __grid_constant__ Windows g) {
   const int lane = static_cast<int>(threadIdx.x % kWarpSize);
   const std::int64_t n = g.sizes.y_elements();
   for (std::int64_t e = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarpSize; e < n;
        e += static_cast<std::int64_t>(gridDim.x) * kWarps) {
-    const PoolPlace at = pool_place(e, g.sizes.h.out, g.sizes.w.out, 1, g.small);
+    const PicturePlace at = picture_place(e, g.sizes.h.out, g.sizes.w.out, 1, g.small);
     const Numbered window(g.sizes, at.row, at.col);
     const T* const x = static_cast<const T*>(g.x) + at.outer * g.sizes.x_pixels();
     A a[1];
@@ -157,16 +159,17 @@ GPUNN_KERNEL __launch_bounds__(kPoolThreads) pool_fwd_warp_kernel(const __grid_c
 /// Channels-last order: a block per window and 32 vectors of channels, each warp taking every kWarps-th
 /// pixel.
 template <class T, int kVec, class A>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads) pool_fwd_block_kernel(const __grid_constant__ Windows g) {
+GPUNN_KERNEL __launch_bounds__(kPictureThreads) pool_fwd_block_kernel(const __grid_constant__ Windows g) {
   GPUNN_SHARED(values, float[kWarps][kWarpSize * kVec]);
   GPUNN_SHARED(places, std::int32_t[kWarps][kHasIndices<A> ? kWarpSize * kVec : 1]);
   const int lane = static_cast<int>(threadIdx.x % kWarpSize),
             warp = static_cast<int>(threadIdx.x / kWarpSize);
-  const std::int64_t inner = pool_inner<kVec>(g.sizes), tiles = (inner + kWarpSize - 1) / kWarpSize;
+  const std::int64_t inner = picture_inner<kVec>(g.sizes.channels_last, g.sizes.C),
+                     tiles = (inner + kWarpSize - 1) / kWarpSize;
   const std::int64_t blocks = g.sizes.N * g.sizes.y_pixels() * tiles;
   for (std::int64_t b = blockIdx.x; b < blocks; b += gridDim.x) {
     const std::int64_t y = b / tiles, i = (b - y * tiles) * kWarpSize + lane;
-    const PoolPlace at = pool_place(y, g.sizes.h.out, g.sizes.w.out, 1, g.small);
+    const PicturePlace at = picture_place(y, g.sizes.h.out, g.sizes.w.out, 1, g.small);
     const Numbered window(g.sizes, at.row, at.col);
     const T* const x = static_cast<const T*>(g.x) + (at.outer * g.sizes.x_pixels() * inner + i) * kVec;
     A a[kVec];
@@ -212,16 +215,19 @@ void launch_windows(DType dtype, Windows g, const Exec& exec) {
     using T = decltype(zero);
     if (wide && !g.sizes.channels_last)
       return launch("pool_fwd_warp_kernel", pool_fwd_warp_kernel<T, A>,
-                    pool_grid((g.sizes.y_elements() + kWarps - 1) / kWarps), exec, g);
-    for_pool_vectors<T>(g.sizes, g.x, g.y, g.indices, [&]<int kVec>(std::integral_constant<int, kVec>) {
-      const std::int64_t tiles = (pool_inner<kVec>(g.sizes) + kWarpSize - 1) / kWarpSize;
-      if (wide)
-        launch("pool_fwd_block_kernel", pool_fwd_block_kernel<T, kVec, A>,
-               pool_grid(g.sizes.N * g.sizes.y_pixels() * tiles), exec, g);
-      else
-        launch("pool_fwd_kernel", pool_fwd_kernel<T, kVec, A>, pool_thread_grid(g.sizes.y_elements() / kVec),
-               exec, g);
-    });
+                    picture_grid((g.sizes.y_elements() + kWarps - 1) / kWarps), exec, g);
+    for_picture_vectors<T>(g.sizes.channels_last, g.sizes.C, g.x, g.y, g.indices,
+                           [&]<int kVec>(std::integral_constant<int, kVec>) {
+                             const std::int64_t tiles =
+                                 (picture_inner<kVec>(g.sizes.channels_last, g.sizes.C) + kWarpSize - 1) /
+                                 kWarpSize;
+                             if (wide)
+                               launch("pool_fwd_block_kernel", pool_fwd_block_kernel<T, kVec, A>,
+                                      picture_grid(g.sizes.N * g.sizes.y_pixels() * tiles), exec, g);
+                             else
+                               launch("pool_fwd_kernel", pool_fwd_kernel<T, kVec, A>,
+                                      picture_thread_grid(g.sizes.y_elements() / kVec), exec, g);
+                           });
   });
 }
 

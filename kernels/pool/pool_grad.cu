@@ -1,18 +1,20 @@
 // Pooling backward: each pixel gathers from the windows that contain it, in ascending order, and is written
 // once. And the gather that is the gradient of max pooling's gradient.
 #include "gpunn/kernels/common/device_dtype.h"
-#include "gpunn/kernels/pool/pool_device.cuh"
+#include "gpunn/kernels/common/pictures.cuh"
+#include "gpunn/kernels/pool/pool_impl.h"
 
 namespace gpunn {
 namespace {
 
 template <class T, int kVec>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads)
+GPUNN_KERNEL __launch_bounds__(kPictureThreads)
     max_pool_bwd_kernel(const __grid_constant__ MaxPoolBackwardProblem p, bool small) {
   const PoolAxis &h = p.sizes.h, &w = p.sizes.w;
-  const std::int64_t inner = pool_inner<kVec>(p.sizes), n = p.sizes.x_elements() / kVec;
-  for (std::int64_t e = pool_first(); e < n; e += pool_stride()) {
-    const PoolPlace at = pool_place(e, h.in, w.in, inner, small);
+  const std::int64_t inner = picture_inner<kVec>(p.sizes.channels_last, p.sizes.C),
+                     n = p.sizes.x_elements() / kVec;
+  for (std::int64_t e = picture_first(); e < n; e += picture_stride()) {
+    const PicturePlace at = picture_place(e, h.in, w.in, inner, small);
     const PoolSpan rows = pool_windows_at(h, at.row), cols = pool_windows_at(w, at.col);
     const std::int64_t base = at.outer * p.sizes.y_pixels() * inner + at.inner;
     const std::int32_t own = at.row * w.in + at.col;
@@ -34,13 +36,14 @@ GPUNN_KERNEL __launch_bounds__(kPoolThreads)
 }
 
 template <class T, int kVec>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads)
+GPUNN_KERNEL __launch_bounds__(kPictureThreads)
     avg_pool_bwd_kernel(const __grid_constant__ AvgPoolBackwardProblem p, bool small) {
   const PoolAxis &h = p.sizes.h, &w = p.sizes.w;
-  const std::int64_t inner = pool_inner<kVec>(p.sizes), n = p.sizes.x_elements() / kVec;
+  const std::int64_t inner = picture_inner<kVec>(p.sizes.channels_last, p.sizes.C),
+                     n = p.sizes.x_elements() / kVec;
   const bool fixed = p.divisor_override != 0;
-  for (std::int64_t e = pool_first(); e < n; e += pool_stride()) {
-    const PoolPlace at = pool_place(e, h.in, w.in, inner, small);
+  for (std::int64_t e = picture_first(); e < n; e += picture_stride()) {
+    const PicturePlace at = picture_place(e, h.in, w.in, inner, small);
     const PoolSpan rows = pool_windows_at(h, at.row), cols = pool_windows_at(w, at.col);
     const std::int64_t base = at.outer * p.sizes.y_pixels() * inner + at.inner;
     float sum[kVec] = {};
@@ -63,11 +66,11 @@ GPUNN_KERNEL __launch_bounds__(kPoolThreads)
 }
 
 template <class T>
-GPUNN_KERNEL __launch_bounds__(kPoolThreads)
+GPUNN_KERNEL __launch_bounds__(kPictureThreads)
     pool_gather_kernel(const __grid_constant__ PoolGatherProblem p, bool small) {
-  const std::int64_t inner = pool_inner<1>(p.sizes), n = p.sizes.y_elements();
-  for (std::int64_t e = pool_first(); e < n; e += pool_stride()) {
-    const PoolPlace at = pool_place(e, p.sizes.h.out, p.sizes.w.out, inner, small);
+  const std::int64_t inner = picture_inner<1>(p.sizes.channels_last, p.sizes.C), n = p.sizes.y_elements();
+  for (std::int64_t e = picture_first(); e < n; e += picture_stride()) {
+    const PicturePlace at = picture_place(e, p.sizes.h.out, p.sizes.w.out, inner, small);
     const std::int64_t from = (at.outer * p.sizes.x_pixels() + p.indices[e]) * inner + at.inner;
     static_cast<T*>(p.y)[e] = static_cast<const T*>(p.x)[from];
   }
@@ -81,10 +84,11 @@ void max_pool_bwd_cuda(const MaxPoolBackwardProblem& p, const Exec& exec) {
   const std::int64_t n = p.sizes.x_elements();
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_pool_vectors<T>(p.sizes, p.dy, p.dx, p.indices, [&]<int kVec>(std::integral_constant<int, kVec>) {
-      launch("max_pool_bwd_kernel", max_pool_bwd_kernel<T, kVec>, pool_thread_grid(n / kVec), exec, p,
-             fits_32_bits(n));
-    });
+    for_picture_vectors<T>(p.sizes.channels_last, p.sizes.C, p.dy, p.dx, p.indices,
+                           [&]<int kVec>(std::integral_constant<int, kVec>) {
+                             launch("max_pool_bwd_kernel", max_pool_bwd_kernel<T, kVec>,
+                                    picture_thread_grid(n / kVec), exec, p, fits_32_bits(n));
+                           });
   });
 }
 
@@ -92,17 +96,18 @@ void avg_pool_bwd_cuda(const AvgPoolBackwardProblem& p, const Exec& exec) {
   const std::int64_t n = p.sizes.x_elements();
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_pool_vectors<T>(p.sizes, p.dy, p.dx, nullptr, [&]<int kVec>(std::integral_constant<int, kVec>) {
-      launch("avg_pool_bwd_kernel", avg_pool_bwd_kernel<T, kVec>, pool_thread_grid(n / kVec), exec, p,
-             fits_32_bits(n));
-    });
+    for_picture_vectors<T>(p.sizes.channels_last, p.sizes.C, p.dy, p.dx, nullptr,
+                           [&]<int kVec>(std::integral_constant<int, kVec>) {
+                             launch("avg_pool_bwd_kernel", avg_pool_bwd_kernel<T, kVec>,
+                                    picture_thread_grid(n / kVec), exec, p, fits_32_bits(n));
+                           });
   });
 }
 
 void pool_gather_cuda(const PoolGatherProblem& p, const Exec& exec) {
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    launch("pool_gather_kernel", pool_gather_kernel<T>, pool_thread_grid(p.sizes.y_elements()), exec, p,
+    launch("pool_gather_kernel", pool_gather_kernel<T>, picture_thread_grid(p.sizes.y_elements()), exec, p,
            fits_32_bits(p.sizes.y_elements()));
   });
 }

@@ -20,6 +20,7 @@ void add_pool_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
 void add_random_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
+void add_resize_cases(Suite& suite);
 void add_scan_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_sort_cases(Suite& suite);
@@ -43,6 +44,7 @@ Suite all_cases() {
   add_primitives_cases(suite);
   add_random_cases(suite);
   add_reduce_cases(suite);
+  add_resize_cases(suite);
   add_scan_cases(suite);
   add_softmax_cases(suite);
   add_sort_cases(suite);

@@ -1,31 +1,30 @@
 #pragma once
-// What the kernels of pooling share: a picture in either order as [outer, rows, columns, inner], inner being
+// What kernels over pictures share: a picture in either order as [outer, rows, columns, inner], inner being
 // vectors of channels in channels-last order and 1 otherwise.
 #include <cstdint>
 
 #include "gpunn/core/launch.cuh"
 #include "gpunn/kernels/common/convert.cuh"
 #include "gpunn/kernels/common/vec.cuh"
-#include "gpunn/kernels/pool/pool_impl.h"
 
 namespace gpunn {
 
-inline constexpr int kPoolThreads = 256;
+inline constexpr int kPictureThreads = 256;
 
 /// Vectors of kVec channels between two pixels.
 template <int kVec>
-GPUNN_HD std::int64_t pool_inner(const PoolSizes& s) {
-  return s.channels_last ? s.C / kVec : 1;
+GPUNN_HD std::int64_t picture_inner(bool channels_last, std::int64_t C) {
+  return channels_last ? C / kVec : 1;
 }
 
-struct PoolPlace {
+struct PicturePlace {
   std::int64_t outer, inner;
   std::int32_t row, col;
 };
 
 /// Of vector `e`; the 64-bit division takes several times as long as the one of 32 bits.
-GPUNN_DEVICE PoolPlace pool_place(std::int64_t e, std::int32_t rows, std::int32_t cols, std::int64_t inner,
-                                  bool small) {
+GPUNN_DEVICE PicturePlace picture_place(std::int64_t e, std::int32_t rows, std::int32_t cols,
+                                        std::int64_t inner, bool small) {
   if (small) {
     auto i = static_cast<std::uint32_t>(e);
     const auto n = static_cast<std::uint32_t>(inner), r = static_cast<std::uint32_t>(rows),
@@ -39,28 +38,31 @@ GPUNN_DEVICE PoolPlace pool_place(std::int64_t e, std::int32_t rows, std::int32_
           static_cast<std::int32_t>(pixel - line * cols)};
 }
 
-GPUNN_DEVICE std::int64_t pool_first() {
-  return static_cast<std::int64_t>(blockIdx.x) * kPoolThreads + static_cast<std::int64_t>(threadIdx.x);
+GPUNN_DEVICE std::int64_t picture_first() {
+  return static_cast<std::int64_t>(blockIdx.x) * kPictureThreads + static_cast<std::int64_t>(threadIdx.x);
 }
-GPUNN_DEVICE std::int64_t pool_stride() { return static_cast<std::int64_t>(gridDim.x) * kPoolThreads; }
+GPUNN_DEVICE std::int64_t picture_stride() { return static_cast<std::int64_t>(gridDim.x) * kPictureThreads; }
 
 /// `blocks` of them; beyond 2^30 they take several turns.
-inline Grid pool_grid(std::int64_t blocks) {
+inline Grid picture_grid(std::int64_t blocks) {
   constexpr std::int64_t kMostBlocks = std::int64_t{1} << 30;
-  return {dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kPoolThreads)};
+  return {dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kPictureThreads)};
 }
 /// A thread per element.
-inline Grid pool_thread_grid(std::int64_t n) { return pool_grid((n + kPoolThreads - 1) / kPoolThreads); }
+inline Grid picture_thread_grid(std::int64_t n) {
+  return picture_grid((n + kPictureThreads - 1) / kPictureThreads);
+}
 
 /// Calls f(std::integral_constant<int, kVec>) with kVec = 16 bytes of channels where the order, the number of
 /// channels and all addresses allow (indices move with as many elements), else 1.
 template <class T, class F>
-void for_pool_vectors(const PoolSizes& s, const void* a, const void* b, const void* indices, F&& f) {
+void for_picture_vectors(bool channels_last, std::int64_t C, const void* a, const void* b,
+                         const void* indices, F&& f) {
   constexpr int kVec = kVecWidth<T>;
   const auto aligned = [](const void* p, std::size_t bytes) {
     return reinterpret_cast<std::uintptr_t>(p) % bytes == 0;
   };
-  if (s.channels_last && s.C % kVec == 0 && aligned(a, 16) && aligned(b, 16) &&
+  if (channels_last && C % kVec == 0 && aligned(a, 16) && aligned(b, 16) &&
       aligned(indices, kVec * sizeof(std::int32_t)))
     f(std::integral_constant<int, kVec>{});
   else

@@ -209,8 +209,8 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-def small_cnn():
+def small_cnn(bias):
     """conv-BN-ReLU-pool twice and two linear layers, for pictures of 8x8."""
-    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-                         nn.Conv2d(4, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=bias), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(4, 8, 3, padding=1, bias=bias), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
                          nn.Flatten(), nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 5))

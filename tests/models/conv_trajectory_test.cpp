@@ -23,9 +23,11 @@ struct Family {
   bool on_device;  // small enough for the emulated GPU
 };
 
+template <bool kBias>
 std::unique_ptr<Module> small_cnn() {
-  return std::make_unique<Sequential>(Conv2d(1, 4, 3, {.padding = 1}), BatchNorm2d(4), ReLU(), MaxPool2d(2),
-                                      Conv2d(4, 8, 3, {.padding = 1}), BatchNorm2d(8), ReLU(), MaxPool2d(2),
+  const Conv2dLayerOptions options{.padding = 1, .bias = kBias};
+  return std::make_unique<Sequential>(Conv2d(1, 4, 3, options), BatchNorm2d(4), ReLU(), MaxPool2d(2),
+                                      Conv2d(4, 8, 3, options), BatchNorm2d(8), ReLU(), MaxPool2d(2),
                                       Flatten(), Linear(32, 16), ReLU(), Linear(16, 5));
 }
 template <bool kBottleneck>
@@ -49,8 +51,8 @@ std::unique_ptr<Module> small_vgg() {
 }
 
 const Family kFamilies[] = {
-    {"cnn-sgd", small_cnn, {8, 1, 8, 8}, 5, false, true},
-    {"cnn-adam", small_cnn, {8, 1, 8, 8}, 5, true, false},
+    {"cnn-sgd", small_cnn<true>, {8, 1, 8, 8}, 5, false, true},
+    {"cnn-adam", small_cnn<false>, {8, 1, 8, 8}, 5, true, false},
     {"resnet-basic", small_resnet<false>, {4, 3, 8, 8}, 5, false, true},
     {"resnet-bottleneck", small_resnet<true>, {4, 3, 16, 16}, 5, false, false},
     {"unet", small_unet, {2, 1, 8, 8}, 3, false, true},

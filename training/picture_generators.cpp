@@ -93,12 +93,24 @@ LabelledPictures make_shapes(const ShapesOptions& options) {
   GPUNN_CHECK(!sorted.empty() && std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end() &&
                   sorted.back() <= ShapeKind::triangle,
               "make_shapes: expected different kinds of shapes");
+  GPUNN_CHECK(
+      options.min_radius >= 0.05 && options.min_radius <= options.max_radius && options.max_radius <= 0.375,
+      "make_shapes: expected radii of 0.05 to 0.375, got ", options.min_radius, " to ", options.max_radius);
+  GPUNN_CHECK(!options.max_shift || *options.max_shift >= 0,
+              "make_shapes: expected a shift of at least 0, got ", options.max_shift.value_or(0));
   const std::int64_t size = options.size, unit = DrawnShape::kUnit * size;
+  const auto part = [&](double p) { return static_cast<std::int64_t>(p * static_cast<double>(unit)); };
+  const double shift =
+      std::min(options.max_shift.value_or(static_cast<double>(size)), static_cast<double>(size));
   return make_grey(
       detail::PictureSet::shapes, options.samples, size, static_cast<std::int64_t>(sorted.size()),
       options.noise, options.seed, [&](std::int64_t label, std::span<float> picture, PhiloxStream& random) {
         const ShapeKind kind = options.kinds[static_cast<std::size_t>(label)];
-        const DrawnShape shape = detail::random_shape(kind, size, size, unit / 5, unit / 3, random);
+        const DrawnShape shape =
+            detail::random_shape(kind,
+                                 {size, size, part(options.min_radius), part(options.max_radius),
+                                  static_cast<std::int64_t>(shift * static_cast<double>(DrawnShape::kUnit))},
+                                 random);
         for (std::int64_t i = 0; i < size * size; ++i)
           if (shape.has_pixel(i % size, i / size)) picture[static_cast<std::size_t>(i)] = 1;
       });

@@ -6,6 +6,7 @@
 // Values are 0 to 1 before noise; noise is normal, results are clamped to [0, 1]. All tensors are on the CPU.
 // Shapes have the same distribution of areas whatever their kind, so that brightness tells nothing.
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "gpunn/core/api.h"
@@ -27,11 +28,12 @@ struct ShapesOptions {
   std::int64_t size = 16;                                                 // height and width, 8 to 1024
   std::vector<ShapeKind> kinds = {ShapeKind::circle, ShapeKind::square};  // labels 0, 1, … in this order
   double noise = 0.1;                                                     // standard deviation
+  double min_radius = 0.2, max_radius = 1.0 / 3;  // of a circle, in parts of the size; at most 3 / 8
+  std::optional<double> max_shift{};  // of the middle from the picture's, in pixels; none: anywhere
   std::uint64_t seed = 0;
 };
-/// One white shape on black [N, 1, size, size], at a random place, its radius a fifth to a third of the size.
-/// Classes take turns: sample i is of class i % kinds.size(). Throws InvalidArgument for options out of range
-/// and repeated kinds.
+/// One white shape on black [N, 1, size, size], wholly inside. Classes take turns: sample i is of class
+/// i % kinds.size(). Throws InvalidArgument for options out of range and repeated kinds.
 GPUNN_API LabelledPictures make_shapes(const ShapesOptions& options);
 
 enum class PatternKind : std::uint8_t { rows, columns, diagonals, checks, gradient };

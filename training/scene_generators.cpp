@@ -55,7 +55,7 @@ int shape_count(int most, PhiloxStream& random) {
 DrawnShape any_shape(std::int64_t size, PhiloxStream& random) {
   const auto kind = static_cast<ShapeKind>(random.below(kShapeKinds));
   const std::int64_t unit = DrawnShape::kUnit * size;
-  return detail::random_shape(kind, size, size, unit / 10, unit / 5, random);
+  return detail::random_shape(kind, {size, size, unit / 10, unit / 5}, random);
 }
 
 /// Squares around the two, a pixel apart at least.

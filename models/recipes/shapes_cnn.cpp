@@ -32,12 +32,14 @@ struct ShapesSettings : SgdSettings {
   std::int64_t rows = 160;
   std::int64_t fresh_rows = 2000;
   double noise = 0.1;
+  double shift = 1;
   ShapesSettings() { epochs = 50, lr = 0.05, batch_size = 16; }
   std::vector<Field> fields() override {
     std::vector<Field> all = SgdSettings::fields();
     all.push_back({"rows", &rows, "pictures to train on", 2, 1000000});
     all.push_back({"fresh_rows", &fresh_rows, "pictures to judge by", 1, 1000000});
     all.push_back({"noise", &noise, "deviation of each pixel", 0});
+    all.push_back({"shift", &shift, "pixels that a shape's middle may be away from the picture's", 0});
     return all;
   }
 };
@@ -47,8 +49,13 @@ struct Rows {
 };
 
 Rows make_rows(const ShapesSettings& settings, std::int64_t count, std::uint64_t seed) {
-  const LabelledPictures made =
-      make_shapes({.samples = count, .size = kSide, .noise = settings.noise, .seed = seed});
+  const LabelledPictures made = make_shapes({.samples = count,
+                                             .size = kSide,
+                                             .noise = settings.noise,
+                                             .min_radius = 0.25,
+                                             .max_radius = 0.375,
+                                             .max_shift = settings.shift,
+                                             .seed = seed});
   return {made.pictures, made.labels.to(DType::f32).reshape({count, 1})};
 }
 

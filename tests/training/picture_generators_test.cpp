@@ -96,6 +96,25 @@ TEST(MakeShapes, NoiseHasItsDeviationAndStaysInRange) {
   EXPECT_NEAR(std::sqrt(sum / moved), 0.1, 0.005);
 }
 
+TEST(MakeShapes, StayNearTheMiddle) {
+  const LabelledPictures made =
+      make_shapes({.samples = 200, .noise = 0, .min_radius = 0.25, .max_radius = 0.25, .max_shift = 1});
+  const std::vector<float> pixels = made.pictures.to_vector<float>();
+  for (std::size_t n = 0; n < 200; ++n) {
+    double x = 0, y = 0, area = 0;
+    for (std::size_t i = 0; i < 256; ++i) {
+      const double v = static_cast<double>(pixels[n * 256 + i]);
+      area += v;
+      x += v * (static_cast<double>(i % 16) + 0.5);
+      y += v * (static_cast<double>(i / 16) + 0.5);
+    }
+    // Pixels are whole, so the middle of what was drawn may be half of one away.
+    EXPECT_NEAR(x / area, 8, 1.5) << n;
+    EXPECT_NEAR(y / area, 8, 1.5) << n;
+    EXPECT_NEAR(area, 3.14159 * 16, 16) << n;
+  }
+}
+
 TEST(MakeShapes, TheSeedSaysEverything) {
   const auto pixels = [](std::int64_t n, std::uint64_t seed) {
     return make_shapes({.samples = n, .seed = seed}).pictures.to_vector<float>();
@@ -109,6 +128,9 @@ TEST(MakeShapes, TheSeedSaysEverything) {
 TEST(MakeShapes, BadOptions) {
   EXPECT_THROW(make_shapes({.samples = 0}), InvalidArgument);
   EXPECT_THROW(make_shapes({.size = 7}), InvalidArgument);
+  EXPECT_THROW(make_shapes({.min_radius = 0.3, .max_radius = 0.2}), InvalidArgument);
+  EXPECT_THROW(make_shapes({.max_radius = 0.4}), InvalidArgument);
+  EXPECT_THROW(make_shapes({.max_shift = -1}), InvalidArgument);
   EXPECT_THROW(make_shapes({.size = 1025}), InvalidArgument);
   EXPECT_THROW(make_shapes({.kinds = {}}), InvalidArgument);
   EXPECT_THROW(make_shapes({.kinds = {ShapeKind::circle, ShapeKind::circle}}), InvalidArgument);

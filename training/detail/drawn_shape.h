@@ -1,6 +1,7 @@
 #pragma once
 // Shapes that the generators draw: inside or not is decided in whole numbers, so that labels and boxes are
 // exact.
+#include <algorithm>
 #include <cstdint>
 
 #include "gpunn/core/random.h"
@@ -31,17 +32,25 @@ constexpr std::int64_t extent_of(ShapeKind kind, std::int64_t radius) {
   return radius;
 }
 
-/// A shape wholly within height x width pixels, of a circle's area whose radius is between the two (1/16
-/// pixel).
-inline DrawnShape random_shape(ShapeKind kind, std::int64_t height, std::int64_t width, std::int64_t low,
-                               std::int64_t high, PhiloxStream& random) {
+/// Where a shape may stand and how large it is, lengths in 1/16 pixel.
+struct ShapeRoom {
+  std::int64_t height, width;                  // in pixels; the shape is wholly inside
+  std::int64_t low, high;                      // radius of the circle whose area it has
+  std::int64_t shift = std::int64_t{1} << 40;  // most that its middle is away from that of the picture
+};
+
+inline DrawnShape random_shape(ShapeKind kind, const ShapeRoom& room, PhiloxStream& random) {
   const auto between = [&](std::int64_t a, std::int64_t b) {
     return a + static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(b - a) + 1));
   };
-  const std::int64_t extent = extent_of(kind, between(low, high));
-  const std::int64_t x = between(extent, DrawnShape::kUnit * width - extent);
-  const std::int64_t y = between(extent, DrawnShape::kUnit * height - extent);
-  return {kind, x, y, extent};
+  const std::int64_t extent = extent_of(kind, between(room.low, room.high));
+  const auto middle = [&](std::int64_t pixels) {
+    const std::int64_t half = DrawnShape::kUnit * pixels / 2;
+    const std::int64_t reach = std::min(half - extent, room.shift);
+    return between(half - reach, half + reach);
+  };
+  const std::int64_t x = middle(room.width);
+  return {kind, x, middle(room.height), extent};
 }
 
 }  // namespace gpunn::detail

@@ -11,6 +11,7 @@
 #include "gpunn/io/picture_tools.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/detector.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/run_totals.h"
@@ -102,35 +103,14 @@ RecipeResult run(RecipeContext& context) {
   const Scenes test =
       make_scenes({.samples = settings.test_rows, .size = kSide, .seed = settings.seed + kTestSeed});
   Detector model({.num_classes = kClasses});
-  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
-  const DataLoader loader(numbered(rows), {.batch_size = settings.batch_size,
-                                           .shuffle = true,
-                                           .seed = settings.seed,
-                                           .device = context.device()});
-  const TrainStep step = [&](const Batch& batch) {
+  const auto loss = [&](const Batch& batch) {
     std::vector<std::vector<LabelledBox>> boxes;
     for (const std::int64_t row : batch.targets.to_vector<std::int64_t>())
       boxes.push_back(rows.boxes[static_cast<std::size_t>(row)]);
-    optimizer->zero_grad();
-    const Tensor loss = model.loss(model(batch.inputs), boxes);
-    loss.backward();
-    optimizer->step();
-    return loss.detach();
+    return model.loss(model(batch.inputs), boxes);
   };
   const TrainResult trained =
-      train(step, loader, {},
-            {.epochs = settings.epochs,
-             .max_steps = settings.steps,
-             .stop = context.hooks().stop,
-             .on_epoch =
-                 [&](const EpochRecord& record) {
-                   context.folder().append_metrics(record_line(record));
-                   char text[80];
-                   std::snprintf(text, sizeof text, "epoch %lld  train loss %.4f  %.1f s",
-                                 static_cast<long long>(record.epoch), record.train_loss, record.seconds);
-                   context.say(text);
-                 },
-             .progress = context.hooks().progress});
+      detail::train_batches(context, {.model = model, .data = numbered(rows), .loss = loss});
 
   RecipeResult result;
   detail::RunTotals totals;

@@ -10,6 +10,7 @@
 #include "gpunn/io/picture_tools.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/run_totals.h"
@@ -75,7 +76,7 @@ void report_pictures(HtmlReport& report, Module& model, const SegmentedPictures&
   const std::vector<std::int64_t> found =
       labels_of(model, test.pictures.narrow(0, 0, rows).to(device)).to_vector<std::int64_t>();
   constexpr std::size_t kArea = kSide * kSide;
-  PictureGrid grid{.title = "Pictures, their labels, and the labels found", .columns = 3, .scale = 4};
+  PictureGrid grid{.title = "Pictures, their labels, and the labels found", .columns = 6, .scale = 4};
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
     const Picture picture = planes_picture(std::span(x).subspan(3 * i * kArea, 3 * kArea), 3, kSide, kSide);
     const auto labels = [&](const std::vector<std::int64_t>& all) {
@@ -96,33 +97,10 @@ RecipeResult run(RecipeContext& context) {
   const SegmentedPictures test =
       make_segmentation({.samples = settings.test_rows, .size = kSide, .seed = settings.seed + kTestSeed});
   UNet model({.in_channels = 3, .num_classes = kClasses, .width = settings.width});
-  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
-  const DataLoader loader(std::make_shared<TensorDataset>(rows.pictures, rows.labels),
-                          {.batch_size = settings.batch_size,
-                           .shuffle = true,
-                           .seed = settings.seed,
-                           .device = context.device()});
-  const TrainStep step = [&](const Batch& batch) {
-    optimizer->zero_grad();
-    const Tensor loss = pixel_loss(model(batch.inputs), batch.targets);
-    loss.backward();
-    optimizer->step();
-    return loss.detach();
-  };
-  const TrainResult trained =
-      train(step, loader, {},
-            {.epochs = settings.epochs,
-             .max_steps = settings.steps,
-             .stop = context.hooks().stop,
-             .on_epoch =
-                 [&](const EpochRecord& record) {
-                   context.folder().append_metrics(record_line(record));
-                   char text[80];
-                   std::snprintf(text, sizeof text, "epoch %lld  train loss %.4f  %.1f s",
-                                 static_cast<long long>(record.epoch), record.train_loss, record.seconds);
-                   context.say(text);
-                 },
-             .progress = context.hooks().progress});
+  const TrainResult trained = detail::train_batches(
+      context, {.model = model,
+                .data = std::make_shared<TensorDataset>(rows.pictures, rows.labels),
+                .loss = [&](const Batch& batch) { return pixel_loss(model(batch.inputs), batch.targets); }});
 
   RecipeResult result;
   detail::RunTotals totals;

@@ -12,6 +12,7 @@
 #include "gpunn/layers/losses.h"
 #include "gpunn/layers/pool.h"
 #include "gpunn/layers/sequential.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
@@ -100,20 +101,14 @@ RecipeResult run(RecipeContext& context) {
              fresh = make_rows(settings, settings.fresh_rows, settings.seed + kFreshSeed);
   Sequential model(Conv2d(1, 8, 3), ReLU(), MaxPool2d(2), Flatten(), Linear(8 * 7 * 7, 1));
   BCEWithLogitsLoss loss;
-  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
-  const DataLoader loader(std::make_shared<TensorDataset>(rows.x, rows.y), {.batch_size = settings.batch_size,
-                                                                            .shuffle = true,
-                                                                            .seed = settings.seed,
-                                                                            .device = context.device()});
   const DataLoader fresh_loader(std::make_shared<TensorDataset>(fresh.x, fresh.y),
                                 {.batch_size = settings.fresh_rows, .device = context.device()});
-  const TrainResult trained = train(
-      supervised_step(model, loss, *optimizer), loader, [&] { return evaluate(model, loss, fresh_loader); },
-      {.epochs = settings.epochs,
-       .max_steps = settings.steps,
-       .stop = context.hooks().stop,
-       .on_epoch = [&](const EpochRecord& record) { context.folder().append_metrics(record_line(record)); },
-       .progress = context.hooks().progress});
+  const TrainResult trained = detail::train_batches(
+      context, {.model = model,
+                .data = std::make_shared<TensorDataset>(rows.x, rows.y),
+                .loss = [&](const Batch& batch) { return loss(model(batch.inputs), batch.targets); },
+                .test = [&] { return evaluate(model, loss, fresh_loader); },
+                .quiet = true});
 
   RecipeResult result;
   detail::RunTotals totals;

@@ -6,19 +6,17 @@
 #include <memory>
 #include <vector>
 
-#include "gpunn/core/random.h"
 #include "gpunn/io/html_report.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/losses.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/classifier.h"
 #include "gpunn/models/recipes/detail/image_cnn.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/training/data_loader.h"
-#include "gpunn/training/history.h"
 #include "gpunn/training/metrics.h"
-#include "gpunn/training/optimizer.h"
 #include "gpunn/training/trainer.h"
 
 namespace gpunn {
@@ -67,24 +65,18 @@ struct Tuned {
 Tuned fit(RecipeContext& context, Module& model, const std::shared_ptr<const Dataset>& train_rows,
           const std::shared_ptr<const Dataset>& test_rows, std::int64_t epochs, std::int64_t batch_size,
           const char* what) {
-  const auto& settings = static_cast<const TransferSettings&>(context.settings());
   CrossEntropyLoss loss({.check_targets = false});
-  const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(model.parameters());
-  const DataLoader loader(train_rows, {.batch_size = batch_size,
-                                       .shuffle = true,
-                                       .workers = static_cast<int>(settings.workers),
-                                       .seed = settings.seed,
-                                       .device = context.device()});
   const DataLoader test(test_rows, {.batch_size = kTestBatch, .device = context.device()});
   Tuned out;
-  out.trained = train(
-      supervised_step(model, loss, *optimizer), loader, [&] { return evaluate(model, loss, test); },
-      {.epochs = epochs,
-       .max_steps = settings.steps,
-       .evaluate_every = epochs,
-       .stop = context.hooks().stop,
-       .on_epoch = [&](const EpochRecord& record) { context.folder().append_metrics(record_line(record)); },
-       .progress = context.hooks().progress});
+  out.trained = detail::train_batches(
+      context, {.model = model,
+                .data = train_rows,
+                .loss = [&](const Batch& batch) { return loss(model(batch.inputs), batch.targets); },
+                .test = [&] { return evaluate(model, loss, test); },
+                .epochs = epochs,
+                .batch_size = batch_size,
+                .evaluate_every = epochs,
+                .quiet = true});
   if (out.trained.test) out.accuracy = out.trained.test->accuracy.value_or(0);
   char text[120];
   std::snprintf(text, sizeof text, "%-22s train loss %.4f  test accuracy %.2f %%", what,

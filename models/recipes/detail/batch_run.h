@@ -1,0 +1,30 @@
+#pragma once
+// Training on batches for recipes whose loss is their own: what BatchSettings ask for, and the run's records.
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "gpunn/layers/module.h"
+#include "gpunn/models/recipes/recipe.h"
+#include "gpunn/training/dataset.h"
+#include "gpunn/training/trainer.h"
+
+namespace gpunn::detail {
+
+struct BatchRun {
+  Module& model;
+  std::shared_ptr<const Dataset> data;
+  /// Of a batch on the run's device, the forward pass included.
+  std::function<Tensor(const Batch&)> loss;
+  std::function<Evaluation()> test{};  // after each epoch of evaluate_every
+  std::int64_t epochs = 0;             // 0: as the settings say
+  std::int64_t batch_size = 0;         // likewise
+  std::int64_t evaluate_every = 1;
+  bool quiet = false;  // no line for each epoch
+};
+
+/// Trains with the optimizer and the schedule of the context's settings, which are BatchSettings, from their
+/// weights where they name a file. Every epoch's record is appended to the metrics.
+TrainResult train_batches(RecipeContext& context, const BatchRun& run);
+
+}  // namespace gpunn::detail

@@ -75,8 +75,16 @@ std::size_t workspace_for(const Conv2dSizes& s, Kind kind, bool bias) {
   return plan ? Room(*plan, cut(s, kind), kind).total : 0;
 }
 
+/// Where our own path was measured to be faster (NOTES.md).
+bool left_to_ours(const Conv2dSizes& s, Kind kind) {
+  const bool one_channel = s.C / s.groups == 1;
+  if (one_channel && (!s.channels_last || kind == Kind::dw)) return true;
+  return kind == Kind::dx && s.groups == 1 && s.C <= 4;
+}
+
 const char* reason_for(DType dtype, const Conv2dSizes& s, Kind kind, bool bias) {
   if (dtype != DType::f32) return "takes f32";
+  if (left_to_ours(s, kind)) return "leaves few channels to the entry cpu";
   if (!library().engine) return "needs libdnnl.so.2, which could not be opened";
   return plan_of(s, kind, bias) ? nullptr : "has no primitive for these sizes";
 }

@@ -49,6 +49,8 @@ TEST_F(Conv2dOnednn, RefusesWhatItHasNoPrimitiveFor) {
   Conv2dProblem p{};
   p.dtype = DType::f32;
   p.sizes = row_of(5);
+  EXPECT_STREQ(conv2d_onednn_reason(p), "leaves few channels to the entry cpu");
+  p.sizes.C = 8;
   EXPECT_EQ(conv2d_onednn_reason(p), nullptr);
   p.sizes.Q = 2;  // fewer columns than fit, as with output padding
   EXPECT_STREQ(conv2d_onednn_reason(p), "has no primitive for these sizes");

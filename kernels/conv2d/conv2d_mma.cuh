@@ -127,7 +127,7 @@ void run_mma(WindowProduct p, const Exec& exec) {
 /// Tiles of 128 x 128, or x 64 for fewer columns, where they fill a GPU.
 template <class T, bool kDx>
 void run_mma_dtype(const WindowProduct& p, DType dtype, const Exec& exec) {
-  const auto fills = [&](int m, int n) { return tiles_of(p, m, n) * parts_of(p) >= mma_tile::kFewTiles; };
+  const auto fills = [&](int m, int n) { return tiles_of(p, m, n) * parts_of(p) >= kEnoughTiles; };
   const bool large = p.columns > 64 && fills(128, 128);
   if (p.from.channel == 1 && channels_by_16_bytes(p.source, p.channels, dtype)) {
     if (large) return run_mma<Config<T, 128, 128, 64, 32>, VectorGather, kDx>(p, exec);

@@ -44,7 +44,8 @@ GPUNN_DEVICE void gather(Tile<kTile>& to, const float* source, const Window (&wi
 }
 
 template <int kTile, bool kDx>
-GPUNN_KERNEL __launch_bounds__(kThreads, 2) conv2d_fwd_simt_kernel(const __grid_constant__ WindowProduct p) {
+GPUNN_KERNEL __launch_bounds__(kThreads, kDx&& kTile == 128 ? 1 : 2)
+    conv2d_fwd_simt_kernel(const __grid_constant__ WindowProduct p) {
   GPUNN_SHARED(tiles, Tiles<kTile>);
   GPUNN_SHARED(windows, Window[kTile]);
   GPUNN_SHARED(places, std::int64_t[kTile]);
@@ -94,7 +95,7 @@ void run(WindowProduct p, const Exec& exec) {
 template <bool kDx>
 void run(const WindowProduct& p, const Exec& exec) {
   constexpr int kLarge = 128, kSmall = 64;
-  if (p.columns > kSmall && tiles_of(p, kLarge, kLarge) * parts_of(p) >= kFewTiles)
+  if (p.columns > kSmall && tiles_of(p, kLarge, kLarge) * parts_of(p) >= kEnoughTiles)
     return run<kLarge, kDx>(p, exec);
   run<kSmall, kDx>(p, exec);
 }

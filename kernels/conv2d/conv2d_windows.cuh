@@ -15,6 +15,8 @@
 namespace gpunn::conv2d_device {
 
 inline constexpr int kMostPhases = 8;  // along each side, of one launch
+/// Large tiles from here on: one for each of 132 multiprocessors, which hold one block of them at a time.
+inline constexpr std::int64_t kEnoughTiles = 132;
 
 /// result[window, column] = sum over taps of source[window, tap] filters[column, tap], for every phase and
 /// group.

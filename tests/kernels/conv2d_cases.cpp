@@ -230,15 +230,46 @@ void add_groups(Suite& suite) {
   add_both(suite, {.N = 2, .C = 6, .H = 6, .W = 6, .K = 18, .R = 2, .S = 3, .groups = 6, .same = true});
 }
 
-/// More than 2^16 pictures or groups, where a grid's second and third dimension end. One op each: an emulated
-/// GPU takes seconds for as many blocks.
+/// More than 2^16 of one size after the other: a grid's second and third dimension end there. One op each where
+/// that tells enough: an emulated GPU takes seconds for as many blocks.
 void add_long(Suite& suite) {
   const std::vector<DType> f32{DType::f32};
+  const Convolution row{
+      .N = 1, .C = 1, .H = 1, .W = 70000, .K = 1, .R = 1, .S = 3, .pad = {0, 1}, .dtypes = f32};
+  add_forward(suite, row);
+  add_dx(suite, row);
   add_dx(suite, {.N = 66000, .C = 1, .H = 1, .W = 1, .K = 1, .R = 1, .S = 1, .dtypes = f32});
   const Convolution groups{
       .N = 1, .C = 66000, .H = 1, .W = 1, .K = 66000, .R = 1, .S = 1, .groups = 66000, .dtypes = f32};
   add_dx(suite, groups);
   add_dw(suite, groups);
+}
+
+/// What the GPU's products of matrices choose by size: tiles of 128 x 128 and 128 x 64 from 132 of them on,
+/// pieces of the pixels in tiles of either side, more phases of dx than one launch takes.
+void add_tiles(Suite& suite) {
+  const std::vector<DType> some{DType::f32, DType::bf16}, half{DType::f16};
+  Convolution wide{.N = 1, .C = 528, .H = 10, .W = 13, .K = 4752, .R = 1, .S = 1, .groups = 66};
+  wide.bias = true, wide.dtypes = half;
+  add_forward(suite, wide);
+  wide.channels_last = true, wide.dtypes = some;
+  add_forward(suite, wide);
+  std::swap(wide.C, wide.K);
+  add_dx(suite, wide);
+  Convolution narrow{.N = 1, .C = 528, .H = 10, .W = 13, .K = 528, .R = 2, .S = 1, .pad = {1, 0}};
+  narrow.groups = 66, narrow.channels_last = true, narrow.dtypes = half;
+  add_forward(suite, narrow);
+  add_dx(suite, narrow);
+  for (const bool last : {true, false}) {
+    for (const std::int64_t C : {8, 9}) {
+      Convolution pixels{.N = 2, .C = C, .H = 24, .W = 23, .K = 72, .R = 3, .S = 3, .pad = 1};
+      pixels.channels_last = last, pixels.dtypes = some;
+      add_dw(suite, pixels);
+    }
+    Convolution phases{.N = 2, .C = 3, .H = 21, .W = 20, .K = 8, .R = 10, .S = 3, .stride = {9, 10}};
+    phases.pad = {2, 1}, phases.dilation = {1, 4}, phases.channels_last = last;
+    add_dx(suite, phases);
+  }
 }
 
 void add_tf32(Suite& suite) {
@@ -409,6 +440,7 @@ void add_conv2d_cases(Suite& suite) {
   add_windows(suite);
   add_groups(suite);
   add_long(suite);
+  add_tiles(suite);
   add_tf32(suite);
   add_special(suite);
   add_channel_grads(suite);

@@ -43,7 +43,7 @@ void report_small_cnn(HtmlReport& report, Sequential& model, const Dataset& data
 namespace {
 
 struct CnnSettings : AdamSettings {
-  double dropout = 0.5;
+  double dropout = 0.25;
   explicit CnnSettings(std::int64_t passes) { epochs = passes; }
   std::vector<Field> fields() override {
     std::vector<Field> all = AdamSettings::fields();

@@ -4,6 +4,9 @@
 #include <array>
 #include <cstdio>
 #include <memory>
+#include <set>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "gpunn/io/html_report.h"
@@ -22,38 +25,64 @@
 namespace gpunn {
 namespace {
 
-constexpr std::int64_t kOldClasses = 5, kNewClasses = 5;
+constexpr std::int64_t kNewClasses = 5, kClasses = 10;
 constexpr std::int64_t kTestBatch = 1000;
 constexpr double kMargin = 0.05;
 
 struct TransferSettings : AdamSettings {
   std::int64_t labels = 10;
   std::int64_t tune_epochs = 40;
+  double dropout = 0.25;
   std::int64_t draws = 3;
+  std::string late = "5,6,7,8,9";
   TransferSettings() { epochs = 2; }
   std::vector<Field> fields() override {
     std::vector<Field> all = AdamSettings::fields();
     all.push_back({"labels", &labels, "labelled pictures of each new class", 1, 1000});
+    all.push_back({"dropout", &dropout, "part of the hidden units left out in training", 0});
     all.push_back({"tune_epochs", &tune_epochs, "passes over those pictures", 1});
+    all.push_back({.name = "late",
+                   .value = &late,
+                   .help = "the five classes learnt from few pictures",
+                   .metavar = "C,C"});
     all.push_back({"draws", &draws, "choices of those pictures to average over", 1, 100});
     return all;
   }
 };
 
-/// Pictures of classes [first, first + count), numbered from 0; at most `most` of each, from row `start` on.
-std::shared_ptr<const Dataset> rows_of(const ImageDataset& images, std::int64_t first, std::int64_t count,
+/// Five different classes.
+std::vector<std::int64_t> parse_classes(const std::string& text) {
+  std::set<std::int64_t> classes;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');)
+    if (word.size() == 1 && word[0] >= '0' && word[0] <= '9') classes.insert(word[0] - '0');
+  GPUNN_CHECK(classes.size() == kNewClasses && text.size() == 2 * kNewClasses - 1,
+              "expected --late with five classes like 5,6,7,8,9, got ", text);
+  return {classes.begin(), classes.end()};
+}
+
+std::vector<std::int64_t> others(const std::vector<std::int64_t>& classes) {
+  std::vector<std::int64_t> out;
+  for (std::int64_t c = 0; c < kClasses; ++c)
+    if (std::find(classes.begin(), classes.end(), c) == classes.end()) out.push_back(c);
+  return out;
+}
+
+/// Pictures of `classes`, numbered in that order; at most `most` of each, from row `start` on.
+std::shared_ptr<const Dataset> rows_of(const ImageDataset& images, const std::vector<std::int64_t>& classes,
                                        std::int64_t start = 0, std::int64_t most = INT64_MAX) {
-  std::vector<std::int64_t> rows, taken(static_cast<std::size_t>(count));
+  std::vector<std::int64_t> rows, labels, taken(classes.size());
   for (std::int64_t i = 0; i < images.size(); ++i) {
-    const std::int64_t row = (start + i) % images.size(), label = images.label(row) - first;
-    if (label < 0 || label >= count || taken[static_cast<std::size_t>(label)] >= most) continue;
-    ++taken[static_cast<std::size_t>(label)];
+    const std::int64_t row = (start + i) % images.size();
+    const auto found = std::find(classes.begin(), classes.end(), images.label(row));
+    const auto label = static_cast<std::size_t>(found - classes.begin());
+    if (found == classes.end() || taken[label] >= most) continue;
+    ++taken[label];
     rows.push_back(row);
+    labels.push_back(static_cast<std::int64_t>(label));
   }
-  Batch all = images.get(rows);
-  std::vector<std::int64_t> labels = all.targets.to_vector<std::int64_t>();
-  for (std::int64_t& label : labels) label -= first;
-  return std::make_shared<TensorDataset>(all.inputs, Tensor::from(labels, all.targets.shape()));
+  return std::make_shared<TensorDataset>(images.get(rows).inputs,
+                                         Tensor::from(labels, {static_cast<std::int64_t>(labels.size())}));
 }
 
 struct Tuned {
@@ -123,7 +152,7 @@ void write_report(RecipeContext& context, Sequential& model, const Dataset& test
   report.figure("frozen features", detail::fixed(100 * transfer, 1) + " %",
                 "of the new classes' test pictures", result.reached ? Tone::good : Tone::neutral);
   report.figure("from scratch", detail::fixed(100 * scratch, 1) + " %", "the same pictures and steps");
-  report.figure("first five classes", detail::fixed(100 * old_accuracy, 1) + " %", "before the transfer");
+  report.figure("the other classes", detail::fixed(100 * old_accuracy, 1) + " %", "before the transfer");
   detail::report_verdict(report, context, result);
   report.section("Each draw of the labelled pictures");
   std::vector<std::vector<std::string>> rows;
@@ -140,23 +169,23 @@ RecipeResult run(RecipeContext& context) {
   const detail::ClassifierData data = detail::load_fashion(settings, {.flatten = false});
   const auto& train_images = static_cast<const ImageDataset&>(*data.train);
   const auto& test_images = static_cast<const ImageDataset&>(*data.test);
-  constexpr double kDropout = 0.5;
+  const std::vector<std::int64_t> late = parse_classes(settings.late);
   RecipeResult result;
   detail::RunTotals totals;
 
-  Sequential pretrained = detail::small_cnn(kOldClasses, kDropout);
+  Sequential pretrained = detail::small_cnn(kClasses - kNewClasses, settings.dropout);
   const Tuned old =
-      fit(context, pretrained, rows_of(train_images, 0, kOldClasses), rows_of(test_images, 0, kOldClasses),
-          settings.epochs, settings.batch_size, "first five classes");
+      fit(context, pretrained, rows_of(train_images, others(late)), rows_of(test_images, others(late)),
+          settings.epochs, settings.batch_size, "the other classes");
   totals.add(old.trained);
-  const auto new_test = rows_of(test_images, kOldClasses, kNewClasses);
+  const auto new_test = rows_of(test_images, late);
   Comparison c;
   for (std::int64_t draw = 0; draw < settings.draws && !context.stopped(); ++draw) {
-    const auto few = rows_of(train_images, kOldClasses, kNewClasses,
-                             train_images.size() / settings.draws * draw, settings.labels);
+    const auto few =
+        rows_of(train_images, late, train_images.size() / settings.draws * draw, settings.labels);
     const std::int64_t batch = std::min<std::int64_t>(settings.batch_size, 10);
-    FrozenFront tuned(frozen_copy(pretrained, kDropout));
-    Sequential scratch = detail::small_cnn(kNewClasses, kDropout);
+    FrozenFront tuned(frozen_copy(pretrained, settings.dropout));
+    Sequential scratch = detail::small_cnn(kNewClasses, settings.dropout);
     const Tuned with = fit(context, tuned, few, new_test, settings.tune_epochs, batch, "frozen features"),
                 without = fit(context, scratch, few, new_test, settings.tune_epochs, batch, "from scratch");
     c.transfer.push_back(with.accuracy);

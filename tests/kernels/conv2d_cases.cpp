@@ -230,8 +230,8 @@ void add_groups(Suite& suite) {
   add_both(suite, {.N = 2, .C = 6, .H = 6, .W = 6, .K = 18, .R = 2, .S = 3, .groups = 6, .same = true});
 }
 
-/// More than 2^16 of one size after the other: a grid's second and third dimension end there. One op each where
-/// that tells enough: an emulated GPU takes seconds for as many blocks.
+/// More than 2^16 of one size after the other: a grid's second and third dimension end there. One op each
+/// where that tells enough: an emulated GPU takes seconds for as many blocks.
 void add_long(Suite& suite) {
   const std::vector<DType> f32{DType::f32};
   const Convolution row{

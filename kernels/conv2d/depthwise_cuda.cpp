@@ -1,4 +1,5 @@
 // Depthwise convolution on a GPU: which kernels take a problem, and how they share it out.
+#include <algorithm>
 #include <utility>
 
 #include "gpunn/kernels/common/device_dtype.h"
@@ -71,16 +72,16 @@ PlaneTile plane_tile(const DepthwiseProblem& p) {
 }
 
 ChannelTile channel_tile(const DepthwiseProblem& p, int width) {
-  constexpr int kRounds = 4;
+  constexpr std::int64_t kMostRounds = 4;
   ChannelTile t{};
   t.lane_bits = bits_of((p.target_channels + width - 1) / width, 0, 5);
   const int channels = width << t.lane_bits;
   t.channel_blocks = (p.target_channels + channels - 1) / channels;
   t.groups = p.N * p.h.target * ((p.w.target + kGroupColumns - 1) / kGroupColumns);
   // Filters are loaded once for several groups where there are blocks enough.
-  const int threads = kDepthwiseThreads >> t.lane_bits;
-  const std::int64_t blocks = static_cast<std::int64_t>(t.groups) / threads * t.channel_blocks;
-  t.rounds = blocks >= 8448 ? kRounds : 1;
+  const std::int64_t block_groups = kDepthwiseThreads >> t.lane_bits;
+  const std::int64_t blocks = (t.groups + block_groups - 1) / block_groups * t.channel_blocks;
+  t.rounds = static_cast<int>(std::clamp(blocks / kPieceBlocks, std::int64_t{1}, kMostRounds));
   return t;
 }
 

@@ -75,10 +75,12 @@ TEST(ConvModels, ResNetsAreTorchvisions) {
   EXPECT_GT(calls[0].flops, products_of(calls));
   EXPECT_LT(calls[0].flops, 1.01 * products_of(calls));
 
+#if !defined(GPUNN_ASAN) && !defined(GPUNN_TSAN)  // drawing 25 million weights takes seconds there
   ResNet resnet50(resnet50_options());
   EXPECT_EQ(keys_of(resnet50), golden().at("resnet50"));
   EXPECT_EQ(resnet50.parameter_count(), 25557032);
   EXPECT_EQ(products_of(summarize(resnet50, {1, 3, 224, 224})), 2.0 * 4089184256);
+#endif
 }
 
 TEST(ConvModels, KeysArePyTorchs) {

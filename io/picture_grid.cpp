@@ -144,7 +144,8 @@ Picture grid_picture(const PictureGrid& grid) {
     const int x0 = column * (cells.width * grid.scale + kGap), y0 = row * (cells.height * grid.scale + kGap);
     for (int y = 0; y < cell.height * grid.scale; ++y) {
       for (int x = 0; x < cell.width * grid.scale; ++x) {
-        const auto from = static_cast<std::size_t>(y / grid.scale * cell.width + x / grid.scale);
+        const auto from = static_cast<std::size_t>(y / grid.scale) * static_cast<std::size_t>(cell.width) +
+                          static_cast<std::size_t>(x / grid.scale);
         const auto to = static_cast<std::size_t>(y0 + y) * static_cast<std::size_t>(out.width) +
                         static_cast<std::size_t>(x0 + x);
         std::copy_n(cell.pixels.data() + 3 * from, 3, out.pixels.data() + 3 * to);
@@ -196,8 +197,9 @@ Svg draw(const PictureGrid& grid) {
   for (std::size_t i = 0; i < grid.pictures.size(); ++i) {
     const GridPicture& p = grid.pictures[i];
     const auto columns = static_cast<std::size_t>(cells.columns);
+    const std::size_t row = i / columns;
     const double x = static_cast<double>(i % columns) * cell_width,
-                 y = above + static_cast<double>(i / columns) * cell_height;
+                 y = above + static_cast<double>(row) * cell_height;
     // Boxes are drawn as lines over the picture, masks are in it.
     const Picture shown = p.mask.empty() ? p.picture : with_mask(p.picture, p.mask, grid.mask_opacity);
     svg.image(x, y, shown.width * grid.scale, shown.height * grid.scale, png_data_uri(shown));

@@ -35,7 +35,7 @@ CaseOptions options_for(std::int64_t terms, std::int64_t elements, Fills fills) 
   o.c = 16;
   o.scale = Scale::operand;  // sums that cancel
   o.fills = std::move(fills);
-  o.small = elements <= 70;
+  o.small = elements <= 50;
   return o;
 }
 
@@ -110,10 +110,11 @@ void add_batch_norm_cases(Suite& suite) {
     add_batch(suite, sizes[i], forward[i % forward.size()]);
     add_batch_backward(suite, sizes[i], backward[i % backward.size()]);
   }
+  const CaseOptions two{.dtypes = {DType::f32, DType::bf16}};
   for (std::size_t i = 0; i < forward.size(); ++i)
     for (const bool last : {false, true}) {
-      add_batch(suite, {4, 24, 10, last}, forward[i]);
-      add_batch_backward(suite, {4, 24, 10, last}, backward[i]);
+      add_batch(suite, {3, 16, 10, last}, forward[i], "", fill::normal(2, 2), two);
+      add_batch_backward(suite, {3, 16, 10, last}, backward[i], "", two);
     }
   for (const bool last : {false, true}) {
     const ChannelSizes s{3, 16, 40, last};
@@ -185,10 +186,11 @@ void add_row_norm_cases(Suite& suite) {
     add_rows(suite, sizes[i], flags[i % flags.size()]);
     add_rows_backward(suite, sizes[i], flags[i % flags.size()]);
   }
+  const CaseOptions two{.dtypes = {DType::f32, DType::bf16}};
   for (const Flags& f : flags)
     for (const NormRows& s : {NormRows{9, 48, 1, 1}, NormRows{4, 1032, 1, 1}, NormRows{6, 24, 3, 4}}) {
-      add_rows(suite, s, f, " each flag");
-      add_rows_backward(suite, s, f, " each flag");
+      add_rows(suite, s, f, " each flag", fill::normal(2, 2), two);
+      add_rows_backward(suite, s, f, " each flag", two);
     }
   const CaseOptions f32{.dtypes = {DType::f32}};
   for (const NormRows& s : {NormRows{5, 64, 1, 1}, NormRows{3, 1400, 1, 1}, NormRows{4, 256, 2, 16}}) {

@@ -16,6 +16,7 @@
 
 #include "gpunn/core/error.h"
 #include "gpunn/kernels/common/device_dtype.h"
+#include "gpunn/kernels/common/owned_handle_impl.h"
 
 namespace gpunn::detail {
 namespace {
@@ -33,24 +34,8 @@ constexpr float kOne = 1, kZero = 0;
                   status);
 }
 
-/// A descriptor and its end.
 template <class T>
-class Owned {
- public:
-  using Destroy = CudnnStatus (*)(T);
-  explicit Owned(Destroy destroy) : destroy_(destroy) {}
-  ~Owned() {
-    if (value_) destroy_(value_);
-  }
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
-  T* out() { return &value_; }
-  T get() const { return value_; }
-
- private:
-  Destroy destroy_;
-  T value_ = nullptr;
-};
+using Owned = detail::OwnedHandle<T, CudnnStatus>;
 
 int cudnn_dtype(DType dtype) {
   return dtype == DType::f16 ? kCudnnHalf : dtype == DType::bf16 ? kCudnnBFloat16 : kCudnnFloat;

@@ -14,6 +14,7 @@
 
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/kernels/common/owned_handle_impl.h"
 
 namespace gpunn {
 namespace detail {
@@ -25,24 +26,8 @@ void check(cublasStatus_t status, const char* call) {
                   static_cast<int>(status));
 }
 
-/// A descriptor and its end.
 template <class T>
-class Owned {
- public:
-  using Destroy = cublasStatus_t (*)(T);
-  explicit Owned(Destroy destroy) : destroy_(destroy) {}
-  ~Owned() {
-    if (value_) destroy_(value_);
-  }
-  Owned(const Owned&) = delete;
-  Owned& operator=(const Owned&) = delete;
-  T* out() { return &value_; }
-  T get() const { return value_; }
-
- private:
-  Destroy destroy_;
-  T value_ = nullptr;
-};
+using Owned = detail::OwnedHandle<T, cublasStatus_t>;
 
 cudaDataType_t data_type(DType dtype) {
   return dtype == DType::f16 ? CUDA_R_16F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F;

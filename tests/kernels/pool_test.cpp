@@ -16,6 +16,7 @@
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/simd_target.h"
 
 namespace gpunn {
 namespace parity {
@@ -286,28 +287,13 @@ TEST(PoolGrad, FirstAndSecondDerivatives) {
   }
 }
 
-/// Uses the code of one SIMD target until the end of the scope.
-class SimdTarget {
- public:
-  explicit SimdTarget(std::int64_t target) {
-    hwy::SetSupportedTargetsForTest(target);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  ~SimdTarget() {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-  }
-  SimdTarget(const SimdTarget&) = delete;
-  SimdTarget& operator=(const SimdTarget&) = delete;
-};
-
 TEST(PoolCpu, EverySimdTargetEqualsTheReference) {
   int seen = 0;
   const PoolOptions options[] = {
       {}, {.stride = 1}, {.stride = 2, .padding = 1}, {.stride = 2, .ceil_mode = true}};
   for (const std::int64_t target : {HWY_AVX3, HWY_AVX2, HWY_SSE4, HWY_NEON}) {
     if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
-    const SimdTarget scope(target);
+    const testing::SimdTarget scope(target);
     ++seen;
     for (const std::int64_t width : {2, 5, 16, 33})
       for (const Layout layout : {Layout::contiguous, Layout::channels_last})

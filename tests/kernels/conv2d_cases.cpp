@@ -270,6 +270,13 @@ void add_tiles(Suite& suite) {
     phases.pad = {2, 1}, phases.dilation = {1, 4}, phases.channels_last = last;
     add_dx(suite, phases);
   }
+  // The direct kernel takes 16 filters at a time: in blocks of their own, and one after the other.
+  for (const bool last : {true, false}) {
+    Convolution few{.N = 1, .C = 2, .H = 21, .W = 70, .K = 37, .R = 3, .S = 5, .stride = 2, .pad = 1};
+    few.bias = true, few.channels_last = last, few.dtypes = some;
+    add_forward(suite, few);
+  }
+  add_forward(suite, {.N = 530, .C = 1, .H = 1, .W = 1, .K = 20, .R = 1, .S = 1, .dtypes = {DType::f32}});
 }
 
 void add_tf32(Suite& suite) {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Training steps per second of the MLP recipes: gpunn beside PyTorch, interleaved in one run.
+"""Training steps per second of recipes: gpunn beside PyTorch, interleaved in one run.
 
-    /usr/bin/python3 benchmarks/peers/train_mlp.py build/release/bin/gpunn [--threads 1] [--rounds 3] [--json]
+    /usr/bin/python3 benchmarks/peers/train_recipes.py build/release/bin/gpunn [RECIPE...] [--threads 1] [--rounds 3] [--json]
 
 PyTorch's loop is its fast form: data as one float tensor in memory, batches by index, no DataLoader. Each round runs
-every recipe once in each library; the medians and their ratio are printed, with PyTorch's version and BLAS.
+every recipe (the MLPs unless some are named) once in each library; the medians and their ratio are printed, with PyTorch's version and BLAS.
 """
 import argparse
 import gzip
@@ -17,9 +17,11 @@ import time
 
 from openblas import choose_core
 
-RECIPES = {
+RECIPES = {  # sizes of an MLP, or dropout of the small convolutional net; learning rate
     "fashion-mlp": ([784, 256, 128, 64, 10], 0.01),
     "mnist-mlp": ([784, 128, 10], 0.1),
+    "fashion-cnn": (0.5, 1e-3),
+    "mnist-cnn": (0.25, 1e-3),
 }
 FASHION = "/usr/share/datasets/fashion-mnist"
 BATCH = 64
@@ -45,11 +47,28 @@ def load(recipe):
     import torch
 
     data = os.environ.get("GPUNN_DATA_DIR", ".")
-    folders = [FASHION] if recipe == "fashion-mlp" else [os.path.join(data, "mnist"), data]
+    folders = [FASHION] if recipe.startswith("fashion") else [os.path.join(data, "mnist"), data]
     images = read_idx(find("train-images-idx3-ubyte", folders), 16)
     labels = read_idx(find("train-labels-idx1-ubyte", folders), 8)
     x = torch.frombuffer(bytearray(images), dtype=torch.uint8).reshape(-1, 784).float() / 255
     return x, torch.frombuffer(bytearray(labels), dtype=torch.uint8).long()
+
+
+def mlp(sizes):
+    from torch import nn
+
+    layers = []
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def small_cnn(dropout):
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+                         nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                         nn.Linear(64 * 7 * 7, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, 10))
 
 
 def pytorch_rate(recipe, threads, steps):
@@ -59,12 +78,14 @@ def pytorch_rate(recipe, threads, steps):
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     x, y = load(recipe)
-    sizes, lr = RECIPES[recipe]
-    layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:]):
-        layers += [torch.nn.Linear(fan_in, fan_out), torch.nn.ReLU()]
-    model = torch.nn.Sequential(*layers[:-1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    shape, lr = RECIPES[recipe]
+    if isinstance(shape, list):
+        model = mlp(shape)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    else:
+        x = x.reshape(-1, 1, 28, 28)
+        model = small_cnn(shape)
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     loss_of = torch.nn.CrossEntropyLoss()
     order = torch.randperm(len(x))
     start = None
@@ -112,13 +133,16 @@ def main():
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("gpunn", help="the gpunn program of a release build")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=", ".join(RECIPES))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     rows, peer = [], {}
-    for recipe in RECIPES:
+    for recipe in options.recipes or ["fashion-mlp", "mnist-mlp"]:
+        if recipe not in RECIPES:
+            sys.exit(f"{recipe}: expected one of {', '.join(RECIPES)}")
         ours, theirs = [], []
         for _ in range(options.rounds):
             ours.append(gpunn_rate(options.gpunn, recipe, options.threads, options.steps))

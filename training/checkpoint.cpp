@@ -1,7 +1,10 @@
 #include "gpunn/training/checkpoint.h"
 
 #include <charconv>
+#include <cstdint>
 
+#include "gpunn/core/random.h"
+#include "gpunn/core/runtime.h"
 #include "gpunn/io/safetensors.h"
 
 namespace gpunn {
@@ -24,9 +27,10 @@ std::string metadata_of(const SafetensorsFile& file, std::string_view key) {
   throw DataError(file.path() + ": expected metadata '" + std::string(key) + "', this is no checkpoint");
 }
 
-std::int64_t number_of(const SafetensorsFile& file, std::string_view key) {
+template <class T = std::int64_t>
+T number_of(const SafetensorsFile& file, std::string_view key) {
   const std::string text = metadata_of(file, key);
-  std::int64_t value = -1;
+  T value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < 0)
     throw DataError(file.path() + ": expected a count in metadata '" + std::string(key) + "', got '" + text +
@@ -61,11 +65,14 @@ void save_checkpoint(const std::string& path, const std::string& run, Module& mo
     tensors.emplace_back(std::string(kOptimizer) + key, tensor);
   for (const auto& [key, tensor] : state_of(schedule))
     tensors.emplace_back(std::string(kSchedule) + key, tensor);
+  const Generator& generator = Runtime::current().generator();
   write_safetensors(path, tensors,
                     {{"run", run},
                      {"epoch", std::to_string(position.epoch)},
                      {"step", std::to_string(position.step)},
-                     {"steps", std::to_string(position.steps)}});
+                     {"steps", std::to_string(position.steps)},
+                     {"random_seed", std::to_string(generator.seed())},
+                     {"random_offset", std::to_string(generator.offset())}});
 }
 
 TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model,
@@ -75,6 +82,8 @@ TrainPosition load_checkpoint(const std::string& path, const std::string& run, M
   if (saved != run)
     throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
   const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
+  const auto random_seed = number_of<std::uint64_t>(file, "random_seed"),
+             random_offset = number_of<std::uint64_t>(file, "random_offset");
   const std::vector<NamedTensor> tensors = load_safetensors(path);
   // Each load changes nothing when it fails; optimizer and schedule are put back if one after them refuses.
   // The schedule comes after the optimizer, whose rates it sets.
@@ -88,6 +97,7 @@ TrainPosition load_checkpoint(const std::string& path, const std::string& run, M
     optimizer.load_state_dict(before);
     throw DataError(path + ": " + e.what());
   }
+  Runtime::current().generator().set_state(random_seed, random_offset);
   return position;
 }
 

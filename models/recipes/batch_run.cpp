@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/models/recipes/detail/schedule.h"
 #include "gpunn/training/checkpoint.h"
 #include "gpunn/training/data_loader.h"
@@ -26,7 +27,7 @@ void say_epoch(const RecipeContext& context, const EpochRecord& record) {
 
 TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
   const auto& settings = static_cast<const BatchSettings&>(context.settings());
-  if (!settings.weights.empty()) load_weights(settings.weights, run.model);
+  if (run.use_weights && !settings.weights.empty()) load_weights(settings.weights, run.model);
   const std::int64_t epochs = run.epochs > 0 ? run.epochs : settings.epochs;
   const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(run.model.parameters());
   const DataLoader loader(run.data, {.batch_size = run.batch_size > 0 ? run.batch_size : settings.batch_size,
@@ -55,6 +56,19 @@ TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
            },
        .progress = context.hooks().progress,
        .schedule = make_schedule(settings.schedule, *optimizer, {epochs, loader.size(), settings.steps})});
+}
+
+RecipeResult batch_result(RecipeContext& context, const TrainResult& trained, Module& model) {
+  RecipeResult result;
+  RunTotals totals;
+  totals.add(trained);
+  totals.write(result);
+  result.train_loss = trained.train_loss;
+  if (trained.test) result.test_loss = trained.test->loss;
+  const StateDict state = model.state_dict();
+  result.weights_sha256 = weights_sha256(state);
+  context.folder().write_weights(state);
+  return result;
 }
 
 }  // namespace gpunn::detail

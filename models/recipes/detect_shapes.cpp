@@ -14,7 +14,6 @@
 #include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
-#include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/training/detection_metrics.h"
 #include "gpunn/training/history.h"
 #include "gpunn/training/picture_generators.h"
@@ -112,15 +111,9 @@ RecipeResult run(RecipeContext& context) {
   const TrainResult trained =
       detail::train_batches(context, {.model = model, .data = numbered(rows), .loss = loss});
 
-  RecipeResult result;
-  detail::RunTotals totals;
-  totals.add(trained);
-  totals.write(result);
-  result.train_loss = trained.train_loss;
+  RecipeResult result = detail::batch_result(context, trained, model);
   const MeanAp precision = precision_of(model, test, settings.batch_size, context.device());
   result.metric("map_50", precision.mean);
-  result.weights_sha256 = weights_sha256(model.state_dict());
-  context.folder().write_weights(model.state_dict());
   result.reached = !result.stopped && precision.mean >= 0.9;
 
   HtmlReport report("detect-shapes", find_recipe("detect-shapes").summary);
@@ -136,7 +129,7 @@ RecipeResult run(RecipeContext& context) {
   report.section("Training");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
   report.section("Model");
-  report.preformatted(summary(model));
+  report.preformatted(summary(model, {1, 3, kSide, kSide}));
   detail::finish_report(report, context);
   return result;
 }

@@ -13,7 +13,6 @@
 #include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
-#include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/models/unet.h"
 #include "gpunn/training/history.h"
 #include "gpunn/training/label_confusion.h"
@@ -102,16 +101,10 @@ RecipeResult run(RecipeContext& context) {
                 .data = std::make_shared<TensorDataset>(rows.pictures, rows.labels),
                 .loss = [&](const Batch& batch) { return pixel_loss(model(batch.inputs), batch.targets); }});
 
-  RecipeResult result;
-  detail::RunTotals totals;
-  totals.add(trained);
-  totals.write(result);
-  result.train_loss = trained.train_loss;
+  RecipeResult result = detail::batch_result(context, trained, model);
   const LabelConfusion confusion = confusion_of(model, test, settings.batch_size, context.device());
   result.metric("mean_iou", confusion.mean_iou());
   result.metric("pixel_accuracy", confusion.accuracy());
-  result.weights_sha256 = weights_sha256(model.state_dict());
-  context.folder().write_weights(model.state_dict());
   result.reached = !result.stopped && confusion.mean_iou() >= 0.9;
 
   HtmlReport report("segment-unet", find_recipe("segment-unet").summary);
@@ -128,7 +121,7 @@ RecipeResult run(RecipeContext& context) {
   report.section("Training");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
   report.section("Model");
-  report.preformatted(summary(model));
+  report.preformatted(summary(model, {1, 3, kSide, kSide}));
   detail::finish_report(report, context);
   return result;
 }

@@ -1,5 +1,6 @@
 // shapes-cnn: circles against squares with eight filters and one dense layer, all of it trained.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -16,7 +17,6 @@
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/feature_pictures.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
-#include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/training/history.h"
 #include "gpunn/training/picture_generators.h"
 #include "gpunn/training/report.h"
@@ -110,19 +110,12 @@ RecipeResult run(RecipeContext& context) {
                 .test = [&] { return evaluate(model, loss, fresh_loader); },
                 .quiet = true});
 
-  RecipeResult result;
-  detail::RunTotals totals;
-  totals.add(trained);
-  totals.write(result);
-  result.train_loss = trained.train_loss;
-  if (trained.test) result.test_loss = trained.test->loss;
+  RecipeResult result = detail::batch_result(context, trained, model);
   const std::vector<float> logits = logits_of(model, fresh.x, context.device());
   const double own = accuracy(logits_of(model, rows.x, context.device()), rows.y),
                right = accuracy(logits, fresh.y);
   result.metric("train_accuracy", own);
   result.metric("fresh_accuracy", right);
-  result.weights_sha256 = weights_sha256(model.state_dict());
-  context.folder().write_weights(model.state_dict());
   result.reached = !result.stopped && right >= 0.985;
   char text[120];
   std::snprintf(text, sizeof text, "train loss %.4f  accuracy %.2f %%, on %lld fresh pictures %.2f %%",

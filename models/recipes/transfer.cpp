@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "gpunn/io/html_report.h"
-#include "gpunn/layers/linear.h"
+#include "gpunn/layers/freeze.h"
 #include "gpunn/layers/losses.h"
 #include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
@@ -94,7 +94,7 @@ struct Tuned {
 /// Trains `model` on `train_rows` and counts right answers on `test_rows`.
 Tuned fit(RecipeContext& context, Module& model, const std::shared_ptr<const Dataset>& train_rows,
           const std::shared_ptr<const Dataset>& test_rows, std::int64_t epochs, std::int64_t batch_size,
-          const char* what) {
+          bool use_weights, const char* what) {
   CrossEntropyLoss loss({.check_targets = false});
   const DataLoader test(test_rows, {.batch_size = kTestBatch, .device = context.device()});
   Tuned out;
@@ -106,7 +106,8 @@ Tuned fit(RecipeContext& context, Module& model, const std::shared_ptr<const Dat
                 .epochs = epochs,
                 .batch_size = batch_size,
                 .evaluate_every = epochs,
-                .quiet = true});
+                .quiet = true,
+                .use_weights = use_weights});
   if (out.trained.test) out.accuracy = out.trained.test->accuracy.value_or(0);
   char text[120];
   std::snprintf(text, sizeof text, "%-22s train loss %.4f  test accuracy %.2f %%", what,
@@ -121,7 +122,7 @@ Sequential frozen_copy(const Sequential& pretrained, double dropout) {
   Sequential source = pretrained;
   for (std::size_t i = 0; i < detail::kSmallCnnFeatures; ++i) {
     model[i].load_state_dict(source[i].state_dict());
-    for (const Tensor& p : model[i].parameters()) p.requires_grad_(false);
+    if (model[i].parameter_count() > 0) freeze(model[i]);
   }
   return model;
 }
@@ -177,7 +178,7 @@ RecipeResult run(RecipeContext& context) {
   Sequential pretrained = detail::small_cnn(kClasses - kNewClasses, settings.dropout);
   const Tuned old =
       fit(context, pretrained, rows_of(train_images, others(late)), rows_of(test_images, others(late)),
-          settings.epochs, settings.batch_size, "the other classes");
+          settings.epochs, settings.batch_size, true, "the other classes");
   totals.add(old.trained);
   const auto new_test = rows_of(test_images, late);
   Comparison c;
@@ -187,8 +188,10 @@ RecipeResult run(RecipeContext& context) {
     const std::int64_t batch = std::min<std::int64_t>(settings.batch_size, 10);
     FrozenFront tuned(frozen_copy(pretrained, settings.dropout));
     Sequential scratch = detail::small_cnn(kNewClasses, settings.dropout);
-    const Tuned with = fit(context, tuned, few, new_test, settings.tune_epochs, batch, "frozen features"),
-                without = fit(context, scratch, few, new_test, settings.tune_epochs, batch, "from scratch");
+    const Tuned with =
+                    fit(context, tuned, few, new_test, settings.tune_epochs, batch, false, "frozen features"),
+                without =
+                    fit(context, scratch, few, new_test, settings.tune_epochs, batch, false, "from scratch");
     c.transfer.push_back(with.accuracy);
     c.scratch.push_back(without.accuracy);
     totals.add(with.trained);

@@ -1,10 +1,11 @@
 // Recipes of convolutional nets: whole runs where that is quick, else few steps on small data.
 #include <gtest/gtest.h>
 
-#include <map>
 #include <string>
+#include <vector>
 
 #include "gpunn/io/file.h"
+#include "gpunn/io/safetensors.h"
 #include "tests/models/recipe_testing.h"
 
 namespace gpunn {
@@ -28,7 +29,7 @@ class ConvRecipeTest : public testing::RecipeTest {
     const std::string page = read_text_file(result.report);
     for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
   }
-  // Twelve pictures of each class: a bright band at the height of the class.
+  // Classes take turns; a picture is a bright band at the height of its class.
   void write_clothes(int train, int test) {
     const auto label = [](int row) { return row % 10; };
     const auto pixel = [](int row, int p) {
@@ -78,6 +79,25 @@ TEST_P(ConvRecipeTest, SmallNetLearnsBands) {
   expect_report(result, {"Filters of the first layer", "filter 31", "map 31", "Confusion"});
 }
 
+// Dropout draws from a stream of its own, running statistics are buffers, Adam has states: all go on.
+TEST_P(ConvRecipeTest, ResumedRunsEqualUninterruptedOnes) {
+  if (!device().is_cpu()) GTEST_SKIP() << kTooLarge;
+  write_clothes(20, 10);
+  const std::string json = "{" + data() + R"(, "epochs": 2, "batch_size": 5})";  // four steps an epoch
+  const RecipeResult whole = run("fashion-cnn", json, {}, "whole");
+  for (const int stop_after : {3, 4}) {
+    int asked = 0;
+    RecipeHooks stop, resume;
+    stop.stop = [&] { return ++asked == stop_after; };
+    resume.resume = true;
+    const std::string folder = "stopped" + std::to_string(stop_after);
+    EXPECT_NE(run("fashion-cnn", json, stop, folder.c_str()).weights_sha256, whole.weights_sha256);
+    const RecipeResult resumed = run("fashion-cnn", json, resume, folder.c_str());
+    EXPECT_EQ(resumed.steps, whole.steps);
+    EXPECT_EQ(resumed.weights_sha256, whole.weights_sha256) << "stopped after " << stop_after;
+  }
+}
+
 TEST_P(ConvRecipeTest, TransferComparesWithTrainingFromScratch) {
   if (!device().is_cpu()) GTEST_SKIP() << kTooLarge;
   write_clothes(40, 20);
@@ -87,6 +107,16 @@ TEST_P(ConvRecipeTest, TransferComparesWithTrainingFromScratch) {
   EXPECT_GE(metric(result, "transfer_accuracy"), 0);
   EXPECT_GE(metric(result, "scratch_accuracy"), 0);
   expect_report(result, {"frozen features", "from scratch"});
+  // Weights are those of the net that is trained first.
+  const std::string json = "{" + data() + R"(, "epochs": 1, "steps": 1, "batch_size": 4, "labels": 1,
+      "draws": 1, "tune_epochs": 1, "lr": 0, "weights": ")" +
+                           path_ + "/run/weights.safetensors\"}";
+  const auto weights_of = [](const RecipeResult& r) {
+    for (const auto& [name, tensor] : load_safetensors(r.run_dir + "/weights.safetensors"))
+      if (name == "0.weight") return tensor.to_vector<float>();
+    return std::vector<float>();
+  };
+  EXPECT_EQ(weights_of(run("transfer", json, {}, "again")), weights_of(result));
 }
 
 TEST_P(ConvRecipeTest, ResidualNetOnColourPictures) {

@@ -20,11 +20,15 @@ struct BatchRun {
   std::int64_t epochs = 0;             // 0: as the settings say
   std::int64_t batch_size = 0;         // likewise
   std::int64_t evaluate_every = 1;
-  bool quiet = false;  // no line for each epoch
+  bool quiet = false;       // no line for each epoch
+  bool use_weights = true;  // start from the settings' weights; not for a model they are not of
 };
 
 /// Trains with the optimizer and the schedule of the context's settings, which are BatchSettings, from their
 /// weights where they name a file. Every epoch's record is appended to the metrics.
 TrainResult train_batches(RecipeContext& context, const BatchRun& run);
+
+/// What a run of one model has in common: counts, rate, losses; the weights are written and hashed.
+RecipeResult batch_result(RecipeContext& context, const TrainResult& trained, Module& model);
 
 }  // namespace gpunn::detail

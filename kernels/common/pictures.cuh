@@ -17,6 +17,9 @@ GPUNN_HD std::int64_t picture_inner(bool channels_last, std::int64_t C) {
   return channels_last ? C / kVec : 1;
 }
 
+/// Whether picture_place() may count `n` vectors in 32 bits.
+inline bool fits_32_bits(std::int64_t n) { return n <= 0x7fffffff; }
+
 struct PicturePlace {
   std::int64_t outer, inner;
   std::int32_t row, col;

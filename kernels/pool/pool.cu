@@ -210,7 +210,7 @@ double window_pixels(const PoolSizes& s) {
 template <class A>
 void launch_windows(DType dtype, Windows g, const Exec& exec) {
   const bool wide = window_pixels(g.sizes) >= kWideWindow;
-  g.small = g.sizes.y_elements() <= 0x7fffffff;
+  g.small = fits_32_bits(g.sizes.y_elements());
   for_device_dtype(dtype, [&](auto zero) {
     using T = decltype(zero);
     if (wide && !g.sizes.channels_last)

@@ -77,8 +77,6 @@ GPUNN_KERNEL __launch_bounds__(kPictureThreads)
   }
 }
 
-bool fits_32_bits(std::int64_t n) { return n <= 0x7fffffff; }
-
 }  // namespace
 
 void max_pool_bwd_cuda(const MaxPoolBackwardProblem& p, const Exec& exec) {

@@ -69,8 +69,6 @@ GPUNN_KERNEL __launch_bounds__(kPictureThreads)
   }
 }
 
-bool fits_32_bits(std::int64_t n) { return n <= 0x7fffffff; }
-
 /// f(storage type, vector width, nearest or not).
 template <class P, class F>
 void for_kernel(const P& p, const void* a, const void* b, F&& f) {

@@ -89,12 +89,21 @@ CaseOptions options_of(const Convolution& q, std::int64_t terms) {
   return o;
 }
 
-void add_forward(Suite& suite, const Convolution& q) {
+/// One infinity among that operand's first elements; returns what the case's name says of it.
+std::string put_infinity(CaseOptions& o, const char* operand) {
+  if (!operand) return "";
+  o.fills.emplace_back(operand,
+                       fill::every(1 << 20, std::numeric_limits<double>::infinity(), fill::normal(0, 1), 9));
+  return " infinity";
+}
+
+void add_forward(Suite& suite, const Convolution& q, const char* infinite = nullptr) {
   const Conv2dSizes s = sizes_of(q);
   CaseOptions o = options_of(q, s.C / s.groups * s.R * s.S);
   if (q.relu) o.zeros_ok = {"y"};
+  const std::string name = name_of(q) + put_infinity(o, infinite);
   suite.add(
-      kConv2d, name_of(q),
+      kConv2d, name,
       [q, s] {
         Conv2dProblem p{};
         p.sizes = s, p.has_bias = q.bias, p.relu = q.relu, p.tf32 = q.tf32;
@@ -103,14 +112,15 @@ void add_forward(Suite& suite, const Convolution& q) {
       o);
 }
 
-void add_dx(Suite& suite, const Convolution& q) {
+void add_dx(Suite& suite, const Convolution& q, const char* infinite = nullptr) {
   const Conv2dSizes s = sizes_of(q);
   CaseOptions o = options_of(q, s.K / s.groups * s.R * s.S);
   const Seen h = seen(s.H, s.P, s.R, s.stride_h, s.pad_h, s.dilation_h),
              w = seen(s.W, s.Q, s.S, s.stride_w, s.pad_w, s.dilation_w);
   if (h.rows * w.rows < 0.75) o.zeros_ok = {"dx"};
+  const std::string name = name_of(q) + put_infinity(o, infinite);
   suite.add(
-      kConv2dDx, name_of(q),
+      kConv2dDx, name,
       [q, s] {
         Conv2dDxProblem p{};
         p.sizes = s, p.has_bias = q.bias, p.tf32 = q.tf32;
@@ -119,14 +129,15 @@ void add_dx(Suite& suite, const Convolution& q) {
       o);
 }
 
-void add_dw(Suite& suite, const Convolution& q) {
+void add_dw(Suite& suite, const Convolution& q, const char* infinite = nullptr) {
   const Conv2dSizes s = sizes_of(q);
   CaseOptions o = options_of(q, s.N * s.P * s.Q);
   const Seen h = seen(s.H, s.P, s.R, s.stride_h, s.pad_h, s.dilation_h),
              w = seen(s.W, s.Q, s.S, s.stride_w, s.pad_w, s.dilation_w);
   if (h.taps * w.taps < 0.75) o.zeros_ok = {"dw"};
+  const std::string name = name_of(q) + put_infinity(o, infinite);
   suite.add(
-      kConv2dDw, name_of(q),
+      kConv2dDw, name,
       [q, s] {
         Conv2dDwProblem p{};
         p.sizes = s, p.tf32 = q.tf32;
@@ -401,40 +412,14 @@ void add_cpu_blocks(Suite& suite) {
 
 /// One infinity near the border: it reaches what sees it and nothing else, whatever is read beside it.
 void add_infinities(Suite& suite) {
-  const Fill one = fill::every(1 << 20, std::numeric_limits<double>::infinity(), fill::normal(0, 1), 9);
   for (const bool last : {false, true})
     for (const std::int64_t groups : {1, 3}) {
       Convolution q{
           .N = 1, .C = 3, .H = 9, .W = 10, .K = 6, .R = 3, .S = 3, .pad = 1, .dtypes = {DType::f32}};
       q.groups = groups, q.channels_last = last;
-      const Conv2dSizes s = sizes_of(q);
-      CaseOptions o = options_of(q, s.N * s.P * s.Q);
-      o.fills = {{"x", one}};
-      suite.add(
-          kConv2d, name_of(q) + " infinity",
-          [s] {
-            Conv2dProblem p{};
-            p.sizes = s;
-            return p;
-          },
-          o);
-      suite.add(
-          kConv2dDw, name_of(q) + " infinity",
-          [s] {
-            Conv2dDwProblem p{};
-            p.sizes = s;
-            return p;
-          },
-          o);
-      o.fills = {{"dy", one}};
-      suite.add(
-          kConv2dDx, name_of(q) + " infinity",
-          [s] {
-            Conv2dDxProblem p{};
-            p.sizes = s;
-            return p;
-          },
-          o);
+      add_forward(suite, q, "x");
+      add_dw(suite, q, "x");
+      add_dx(suite, q, "dy");
     }
 }
 

@@ -117,7 +117,17 @@ class RnnForwardUnit : public RnnUnit<T, RnnForwardProblem> {
   }
 };
 
-/// `carry` f32 [B, H]: what reaches a state of the step before without a product: lstm dc, gru dh.
+/// What backward reads of a unit; none of it depends on other units' gradients, so it can be on its way while
+/// the product is summed.
+struct RnnSaved {
+  float dh, dc;  // from outside
+  float gates[4];
+  float now, before;  // lstm c, else h
+  float extra;
+};
+
+/// `carry`: where lstm's dc, or gru's part of dh that meets no product, goes from step to step, f32; null for
+/// the others.
 template <class T>
 class RnnBackwardUnit : public RnnUnit<T, RnnBackwardProblem> {
   using Base = RnnUnit<T, RnnBackwardProblem>;
@@ -126,66 +136,78 @@ class RnnBackwardUnit : public RnnUnit<T, RnnBackwardProblem> {
  public:
   using Base::Base, Base::gate;
 
-  /// `product`: the next step's gradients times w_hh, 0 where there is none.
-  GPUNN_DEVICE void step(float product, float* carry) const {
+  GPUNN_DEVICE RnnSaved load() const {
+    RnnSaved u{};
+    if (b_ >= rows_.now.batch) return u;
+    const RnnMode mode = p_.sizes.mode;
+    const bool lstm = mode == RnnMode::lstm, gru = mode == RnnMode::gru;
+    if (this->ends()) {
+      u.dh = optional(p_.dhn, state_);
+      if (lstm) u.dc = optional(p_.dcn, state_);
+    }
+    u.dh += optional(p_.dy, row_);
+    u.now = get(lstm ? p_.cells : p_.y, row_);
+    if (!lstm && !gru) return u;
+    GPUNN_UNROLL
+    for (int g = 0; g < kLstmGates; ++g)
+      if (g < kGruGates || lstm) u.gates[g] = get(p_.gates, gate(g));
+    if (gru) {
+      u.before = this->h_prev();
+      if (p_.sizes.reset_after) u.extra = get(p_.extra, row_);
+    } else {
+      u.before = this->begins() ? get(p_.c0, state_) : get(p_.cells, this->before());
+    }
+    return u;
+  }
+
+  /// `product`: the next step's gradients times w_hh, 0 where there is none; `saved`: from load().
+  GPUNN_DEVICE void step(float product, const RnnSaved& saved, float* carry) const {
     if (b_ >= rows_.now.batch) return initial(product, carry);
-    float dh = this->ends() ? optional(p_.dhn, state_) : product;
-    if (p_.dy) dh += get(p_.dy, row_);
+    const float dh = this->ends() ? saved.dh : saved.dh + product;
     switch (p_.sizes.mode) {
       case RnnMode::lstm:
-        return lstm(dh, carry);
+        return lstm(saved, dh, this->ends() ? saved.dc : *carry, carry);
       case RnnMode::gru:
-        if (!this->ends()) dh += carry[state_];
-        return p_.sizes.reset_after ? gru(dh, carry) : gru_candidate(dh, carry);
+        return gru(saved, this->ends() ? dh : dh + *carry, carry);
+      case RnnMode::tanh:
+        return put(p_.dgx, gate(0), dh * (1.0f - saved.now * saved.now));
       default:
-        break;
+        return put(p_.dgx, gate(0), saved.now > 0.0f ? dh : 0.0f);
     }
-    const float y = get(p_.y, row_);
-    put(p_.dgx, gate(0), p_.sizes.mode == RnnMode::tanh ? dh * (1.0f - y * y) : y > 0.0f ? dh : 0.0f);
   }
   /// GRU with the reset before the product, second half; `product`: dn times w_hn, the gradient of r h_prev.
   GPUNN_DEVICE void gru_reset(float product, float* carry) const {
     const float r = get(p_.gates, gate(0));
     put(p_.dgx, gate(0), product * this->h_prev() * r * (1.0f - r));
-    carry[state_] += product * r;
+    *carry += product * r;
   }
 
  private:
   GPUNN_DEVICE static float optional(const void* from, std::int64_t i) { return from ? get(from, i) : 0.0f; }
   /// The sequence began at the next step: its gradients of the initial states.
   GPUNN_DEVICE void initial(float product, const float* carry) const {
-    const bool gru = p_.sizes.mode == RnnMode::gru;
-    put(p_.dh0, state_, gru ? product + carry[state_] : product);
-    if (p_.sizes.mode == RnnMode::lstm) put(p_.dc0, state_, carry[state_]);
+    put(p_.dh0, state_, p_.sizes.mode == RnnMode::gru ? product + *carry : product);
+    if (p_.sizes.mode == RnnMode::lstm) put(p_.dc0, state_, *carry);
   }
-  GPUNN_DEVICE void lstm(float dh, float* carry) const {
-    const float dc = this->ends() ? optional(p_.dcn, state_) : carry[state_];
-    const float c_prev = this->begins() ? get(p_.c0, state_) : get(p_.cells, this->before());
-    const LstmUnit<float> u{get(p_.gates, gate(0)), get(p_.gates, gate(1)), get(p_.gates, gate(2)),
-                            get(p_.gates, gate(3)), get(p_.cells, row_),    0.0f};
-    const auto d = lstm_unit_grad(u, c_prev, dh, dc);
+  GPUNN_DEVICE void lstm(const RnnSaved& s, float dh, float dc, float* carry) const {
+    const LstmUnit<float> u{s.gates[0], s.gates[1], s.gates[2], s.gates[3], s.now, 0.0f};
+    const auto d = lstm_unit_grad(u, s.before, dh, dc);
     put(p_.dgx, gate(0), d.di);
     put(p_.dgx, gate(1), d.df);
     put(p_.dgx, gate(2), d.dg);
     put(p_.dgx, gate(3), d.d_o);
-    carry[state_] = d.dc_prev;
+    *carry = d.dc_prev;
   }
-  GPUNN_DEVICE GruUnit<float> gru_saved() const {
-    return {get(p_.gates, gate(0)), get(p_.gates, gate(1)), get(p_.gates, gate(2)), 0.0f};
-  }
-  GPUNN_DEVICE void gru(float dh, float* carry) const {
-    const auto d = gru_unit_grad(gru_saved(), get(p_.extra, row_), this->h_prev(), dh);
-    put(p_.dgx, gate(0), d.dr);
+  GPUNN_DEVICE void gru(const RnnSaved& s, float dh, float* carry) const {
+    const GruUnit<float> u{s.gates[0], s.gates[1], s.gates[2], 0.0f};
+    const auto d = gru_unit_grad(u, s.extra, s.before, dh);
+    if (p_.sizes.reset_after) {  // else r's gradient comes with gru_reset()
+      put(p_.dgx, gate(0), d.dr);
+      put(p_.dextra, row_, d.dhn);
+    }
     put(p_.dgx, gate(1), d.dz);
     put(p_.dgx, gate(2), d.dn);
-    put(p_.dextra, row_, d.dhn);
-    carry[state_] = d.dh_prev;
-  }
-  GPUNN_DEVICE void gru_candidate(float dh, float* carry) const {
-    const auto d = gru_unit_grad(gru_saved(), 0.0f, this->h_prev(), dh);
-    put(p_.dgx, gate(1), d.dz);
-    put(p_.dgx, gate(2), d.dn);
-    carry[state_] = d.dh_prev;
+    *carry = d.dh_prev;
   }
 };
 

@@ -45,6 +45,17 @@ GPUNN_DEVICE void rnn_backward_block(const RnnBackwardProblem& p, const RnnBackw
   const std::int64_t H = p.sizes.H, unit_tiles = (H + C::kN - 1) / C::kN;
   const std::int64_t b0 = blockIdx.x / unit_tiles * C::kM, j0 = blockIdx.x % unit_tiles * C::kN;
 
+  const std::int64_t now = s.rows.now.batch, next = s.phase == RnnPhase::whole ? s.rows.next.batch : 0;
+  const std::int64_t batch = now > next ? now : next;
+  const auto inside = [&](int e) { return b0 + e / C::kN < batch && j0 + e % C::kN < H; };
+  const auto unit_of = [&](int e) {
+    return RnnBackwardUnit<T>(p, s.rows, b0 + e / C::kN, j0 + e % C::kN);
+  };
+  const int t = static_cast<int>(threadIdx.x);
+  constexpr bool kAhead = C::kM * C::kN <= C::kThreads;  // one element a thread: read it beside the product
+  RnnSaved saved{};
+  if (kAhead && s.phase == RnnPhase::whole && inside(t)) saved = unit_of(t).load();
+
   T* const own = reinterpret_cast<T*>(memory + rnn_product::warp() * kOwn);
   rnn_product::Sums<C> sum = {};
   rnn_product::sum_slices<C>(
@@ -56,18 +67,18 @@ GPUNN_DEVICE void rnn_backward_block(const RnnBackwardProblem& p, const RnnBackw
   rnn_product::store_sums<C>(sum, reinterpret_cast<float*>(own));
   __syncthreads();  // every warp's sums are there
 
-  const std::int64_t now = s.rows.now.batch, next = s.phase == RnnPhase::whole ? s.rows.next.batch : 0;
-  const std::int64_t batch = now > next ? now : next;
   GPUNN_ROLLED
-  for (int e = static_cast<int>(threadIdx.x); e < C::kM * C::kN; e += C::kThreads) {
-    const std::int64_t b = b0 + e / C::kN, j = j0 + e % C::kN;
-    if (b >= batch || j >= H) continue;
+  for (int e = t; e < C::kM * C::kN; e += C::kThreads) {
+    if (!inside(e)) continue;
     const float product = rnn_product::total<C>(memory, kOwn, e / C::kN, e % C::kN);
-    const RnnBackwardUnit<T> unit(p, s.rows, b, j);
-    if (s.phase == RnnPhase::reset)
-      unit.gru_reset(product, s.carry);
-    else
-      unit.step(product, s.carry);
+    const RnnBackwardUnit<T> unit = unit_of(e);
+    float* const carry = s.carry ? s.carry + unit.state() : nullptr;
+    if (s.phase == RnnPhase::reset) {
+      unit.gru_reset(product, carry);
+    } else {
+      if constexpr (!kAhead) saved = unit.load();
+      unit.step(product, saved, carry);
+    }
   }
 }
 

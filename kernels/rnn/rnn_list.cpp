@@ -6,16 +6,37 @@
 namespace gpunn {
 namespace {
 
+#if GPUNN_HAS_CUDA
+template <class P>
+const char* cell_reason(const P& p) {
+  return device_dtype_reason(p.dtype);
+}
+#endif
+
 const Implementation<RnnForwardProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"steps", DeviceType::cuda, rnn_fwd_steps_reason, rnn_fwd_steps_workspace, Determinism::bitwise,
+     rnn_fwd_steps_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_fwd_ref},
 };
 const Implementation<RnnBackwardProblem> kBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"steps", DeviceType::cuda, rnn_bwd_steps_reason, rnn_bwd_steps_workspace, Determinism::bitwise,
+     rnn_bwd_steps_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_bwd_ref},
 };
 const Implementation<RnnCellProblem> kCellForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cell_reason, nullptr, Determinism::bitwise, rnn_cell_fwd_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_fwd_ref},
 };
 const Implementation<RnnCellBackwardProblem> kCellBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cell_reason, nullptr, Determinism::bitwise, rnn_cell_bwd_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_bwd_ref},
 };
 

@@ -48,9 +48,7 @@ GPUNN_DEVICE void rnn_backward_block(const RnnBackwardProblem& p, const RnnBackw
   const std::int64_t now = s.rows.now.batch, next = s.phase == RnnPhase::whole ? s.rows.next.batch : 0;
   const std::int64_t batch = now > next ? now : next;
   const auto inside = [&](int e) { return b0 + e / C::kN < batch && j0 + e % C::kN < H; };
-  const auto unit_of = [&](int e) {
-    return RnnBackwardUnit<T>(p, s.rows, b0 + e / C::kN, j0 + e % C::kN);
-  };
+  const auto unit_of = [&](int e) { return RnnBackwardUnit<T>(p, s.rows, b0 + e / C::kN, j0 + e % C::kN); };
   const int t = static_cast<int>(threadIdx.x);
   constexpr bool kAhead = C::kM * C::kN <= C::kThreads;  // one element a thread: read it beside the product
   RnnSaved saved{};

@@ -125,7 +125,7 @@ void Backward::initial_state(const RnnRun& run) const {
 }  // namespace
 
 const char* rnn_bwd_cpu_reason(const RnnBackwardProblem& p) {
-  return p.dtype == DType::f32 ? nullptr : "the CPU path is for f32";
+  return p.dtype == DType::f32 ? nullptr : "f32 only";
 }
 
 std::size_t rnn_bwd_cpu_workspace(const RnnBackwardProblem& p) {

@@ -119,7 +119,7 @@ void Forward::step_resetting_first(const RnnRun& run) const {
 }  // namespace
 
 const char* rnn_fwd_cpu_reason(const RnnForwardProblem& p) {
-  return p.dtype == DType::f32 ? nullptr : "the CPU path is for f32";
+  return p.dtype == DType::f32 ? nullptr : "f32 only";
 }
 
 std::size_t rnn_fwd_cpu_workspace(const RnnForwardProblem& p) {

@@ -205,23 +205,19 @@ void GruResetGrad(const RnnBackwardTile& t) {
   });
 }
 
+// In the order of RnnMode.
+constexpr RnnKernels kKernels{{TanhForward, ReluForward, LstmForward, GruForward},
+                              {TanhBackward, ReluBackward, LstmBackward, GruBackward},
+                              GruReset,
+                              GruCandidate,
+                              GruCandidateGrad,
+                              GruResetGrad};
+static_assert(static_cast<int>(RnnMode::relu) == 1 && static_cast<int>(RnnMode::lstm) == 2 &&
+              static_cast<int>(RnnMode::gru) == 3);
+
 }  // namespace
 
-void fill_rnn_kernels(RnnKernels& kernels) {
-  const auto at = [](RnnMode mode) { return static_cast<std::size_t>(mode); };
-  kernels.forward[at(RnnMode::tanh)] = TanhForward;
-  kernels.forward[at(RnnMode::relu)] = ReluForward;
-  kernels.forward[at(RnnMode::lstm)] = LstmForward;
-  kernels.forward[at(RnnMode::gru)] = GruForward;
-  kernels.backward[at(RnnMode::tanh)] = TanhBackward;
-  kernels.backward[at(RnnMode::relu)] = ReluBackward;
-  kernels.backward[at(RnnMode::lstm)] = LstmBackward;
-  kernels.backward[at(RnnMode::gru)] = GruBackward;
-  kernels.gru_reset = GruReset;
-  kernels.gru_candidate = GruCandidate;
-  kernels.gru_candidate_grad = GruCandidateGrad;
-  kernels.gru_reset_grad = GruResetGrad;
-}
+const RnnKernels* target_rnn_kernels() { return &kKernels; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace gpunn
@@ -230,16 +226,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace gpunn {
 
-HWY_EXPORT(fill_rnn_kernels);
+HWY_EXPORT(target_rnn_kernels);
 
-const detail::RnnKernels& detail::rnn_kernels() {
-  static const RnnKernels kernels = [] {
-    RnnKernels filled{};
-    HWY_DYNAMIC_DISPATCH(fill_rnn_kernels)(filled);
-    return filled;
-  }();
-  return kernels;
-}
+const detail::RnnKernels& detail::rnn_kernels() { return *HWY_DYNAMIC_DISPATCH(target_rnn_kernels)(); }
 
 }  // namespace gpunn
 #endif

@@ -6,16 +6,26 @@
 namespace gpunn {
 namespace {
 
+template <class P>
+const char* f32_only(const P& p) {
+  return p.dtype == DType::f32 ? nullptr : "f32 only";
+}
+
 const Implementation<RnnForwardProblem> kForwardEntries[] = {
+    {"cpu", DeviceType::cpu, rnn_fwd_cpu_reason, rnn_fwd_cpu_workspace, Determinism::bitwise, rnn_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_fwd_ref},
 };
 const Implementation<RnnBackwardProblem> kBackwardEntries[] = {
+    {"cpu", DeviceType::cpu, rnn_bwd_cpu_reason, rnn_bwd_cpu_workspace, Determinism::bitwise, rnn_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_bwd_ref},
 };
 const Implementation<RnnCellProblem> kCellForwardEntries[] = {
+    {"cpu", DeviceType::cpu, f32_only<RnnCellProblem>, nullptr, Determinism::bitwise, rnn_cell_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_fwd_ref},
 };
 const Implementation<RnnCellBackwardProblem> kCellBackwardEntries[] = {
+    {"cpu", DeviceType::cpu, f32_only<RnnCellBackwardProblem>, nullptr, Determinism::bitwise,
+     rnn_cell_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_bwd_ref},
 };
 

@@ -190,6 +190,14 @@ std::vector<std::int64_t> CsvTable::integers(int column) const {
   return out;
 }
 
+std::vector<std::uint64_t> CsvTable::lines() const {
+  std::vector<std::uint64_t> out;
+  out.reserve(static_cast<std::size_t>(rows()));
+  data_->for_each_row(
+      [&](std::int64_t, std::uint64_t line, const std::vector<CsvCell>&) { out.push_back(line); });
+  return out;
+}
+
 Tensor CsvTable::matrix(int first, int count, CsvMissing missing) const {
   check_columns(first, count);
   const Tensor out = empty({rows(), count}, {.dtype = DType::f32, .device = Device::cpu()});

@@ -52,6 +52,8 @@ class GPUNN_API CsvTable {
   std::vector<double> numbers(int column, CsvMissing missing = CsvMissing::error) const;
   /// Throws DataError for a cell that is no 64-bit integer.
   std::vector<std::int64_t> integers(int column) const;
+  /// Lines of the file, from 1, on which the rows begin: for messages about what the cells mean.
+  std::vector<std::uint64_t> lines() const;
   /// Columns [first, first + count) as an f32 tensor [rows, count] on the CPU; errors as numbers().
   Tensor matrix(int first, int count, CsvMissing missing = CsvMissing::error) const;
 

@@ -18,6 +18,7 @@
 #include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/resize/resize_impl.h"
+#include "gpunn/kernels/rnn/rnn_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -311,6 +312,18 @@ void add_random(std::vector<OpInfo>& table) {
   table.push_back({"multinomial", "random", {}, "drawn on the CPU and copied", kIndices, kIndices});
 }
 
+void add_recurrent(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> cell{describe(kRnnCellForward), describe(kRnnCellBackward)};
+  table.push_back(
+      {"rnn_sequence", "rnn", {describe(kMatmul), describe(kRnnForward), describe(kRnnBackward)}});
+  table.push_back({"lstm_cell", "rnn", cell});
+  table.push_back({"gru_cell", "rnn", cell});
+  for (const char* name : {"rnn_tanh_cell", "rnn_relu_cell"})
+    table.push_back({name, "rnn", {}, "linear and an activation"});
+  for (const char* name : {"pack_padded_sequence", "pad_packed_sequence", "pad_sequence", "pack_sequence"})
+    table.push_back({name, "rnn", {}, "cat and index_select"});
+}
+
 }  // namespace
 
 std::vector<OpInfo> op_table() {
@@ -345,6 +358,7 @@ std::vector<OpInfo> op_table() {
   add_losses(table);
   add_pool(table);
   add_norms(table);
+  add_recurrent(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

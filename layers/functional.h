@@ -15,5 +15,7 @@
 #include "gpunn/kernels/random/random.h"                // IWYU pragma: export
 #include "gpunn/kernels/reduce/reduce.h"                // IWYU pragma: export
 #include "gpunn/kernels/resize/resize.h"                // IWYU pragma: export
+#include "gpunn/kernels/rnn/packed.h"                   // IWYU pragma: export
+#include "gpunn/kernels/rnn/rnn.h"                      // IWYU pragma: export
 #include "gpunn/kernels/scan/scan.h"                    // IWYU pragma: export
 #include "gpunn/kernels/softmax/softmax.h"              // IWYU pragma: export

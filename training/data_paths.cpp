@@ -18,6 +18,13 @@ constexpr const char* kCifarFiles[] = {"data_batch_1.bin.gz", "data_batch_2.bin.
                                        "data_batch_4.bin.gz", "data_batch_5.bin.gz", "test_batch.bin.gz"};
 constexpr const char* kCifarSubsetFiles[] = {"data_batch_1_first4000.bin.gz", "test_batch_first1000.bin.gz"};
 
+constexpr const char* kShakespeareFiles[] = {"tinyshakespeare.txt"};
+constexpr const char* kNamesFiles[] = {"names.txt"};
+constexpr const char* kPolarityFiles[] = {"rt-polarity.neg", "rt-polarity.pos"};
+constexpr const char* kAirlineFiles[] = {"airline-passengers.csv"};
+constexpr const char* kTemperatureFiles[] = {"daily-min-temperatures.csv"};
+constexpr const char* kSunspotFiles[] = {"monthly-sunspots.csv"};
+
 constexpr DataSetInfo kDataSets[] = {
     {"fashion-mnist", "70,000 grey 28x28 pictures of clothes in 10 classes", kMnistFiles, kFashionSystem,
      "install the package dataset-fashion-mnist (apt), or put the four files into a folder fashion-mnist"},
@@ -37,6 +44,42 @@ constexpr DataSetInfo kDataSets[] = {
      {},
      "put data_batch_1_first4000.bin.gz and test_batch_first1000.bin.gz into a folder cifar10",
      "cifar10"},
+    {"tinyshakespeare",
+     "1.1 million characters of Shakespeare's plays",
+     kShakespeareFiles,
+     {},
+     "put tinyshakespeare.txt into a folder text below one of these places",
+     "text"},
+    {"names",
+     "32,033 first names in lower case, one a line",
+     kNamesFiles,
+     {},
+     "put names.txt into a folder text below one of these places",
+     "text"},
+    {"rt-polarity",
+     "5,331 negative and 5,331 positive sentences of film reviews",
+     kPolarityFiles,
+     {},
+     "put rt-polarity.neg and rt-polarity.pos (UTF-8) into a folder sentiment below one of these places",
+     "sentiment"},
+    {"airline-passengers",
+     "144 monthly totals of airline passengers, 1949 to 1960",
+     kAirlineFiles,
+     {},
+     "put airline-passengers.csv into a folder timeseries below one of these places",
+     "timeseries"},
+    {"daily-min-temperatures",
+     "3,650 daily minimum temperatures in Melbourne, 1981 to 1990",
+     kTemperatureFiles,
+     {},
+     "put daily-min-temperatures.csv into a folder timeseries below one of these places",
+     "timeseries"},
+    {"monthly-sunspots",
+     "2,820 monthly sunspot numbers, 1749 to 1983",
+     kSunspotFiles,
+     {},
+     "put monthly-sunspots.csv into a folder timeseries below one of these places",
+     "timeseries"},
     {"digits", "1,797 grey 8x8 handwritten digits (UCI), with a stored split", {}, {}, "built in"},
 };
 

@@ -7,7 +7,6 @@
 // with enforce_sorted; for an empty list of sequences.
 
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -32,6 +31,8 @@ class GPUNN_API Packing {
   const Tensor& first_rows_on_device() const noexcept;
   /// [B]: i64 on the device, the row of each sequence's last step.
   const Tensor& last_rows_on_device() const noexcept;
+  /// [rows() - B]: i64 on the device, for each row from row B on the row of its sequence one step before.
+  const Tensor& previous_rows_on_device() const noexcept;
   /// How many sequences have step t.
   std::int64_t batch_size(std::int64_t t) const;
   std::span<const std::int64_t> lengths() const noexcept;

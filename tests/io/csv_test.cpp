@@ -209,5 +209,11 @@ TEST(Csv, ReadsRealTables) {
   EXPECT_EQ(CsvTable::read(folder + "/timeseries/airline-passengers.csv", {.header = true}).rows(), 144);
 }
 
+TEST(CsvTableTest, LinesAreThoseOfTheFile) {
+  const CsvTable table =
+      CsvTable::parse("# note\na,b\n\n1,\"x\ny\"\n\r\n2,z", "f", {.header = true, .skip_lines = 1});
+  EXPECT_EQ(table.lines(), (std::vector<std::uint64_t>{4, 7}));
+}
+
 }  // namespace
 }  // namespace gpunn

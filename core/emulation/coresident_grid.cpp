@@ -92,9 +92,7 @@ void signal_blocks() {
   Worker& worker = *context.worker;
   if (worker.grid == nullptr) return;
   worker.idle_yields = 0;
-  const Schedule schedule = worker.settings.schedule;
-  if ((schedule == Schedule::random || schedule == Schedule::pct) && (worker.random() & 1) != 0)
-    worker.leave_block();
+  if (worker.leaves_by_chance(1)) worker.leave_block();
 }
 
 void grid_arrive(unsigned* counter, unsigned value, unsigned phase) {

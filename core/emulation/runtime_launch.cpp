@@ -67,7 +67,7 @@ bool too_large(const LaunchRequest& r) {
   return std::uint64_t{r.grid.x} * r.grid.y * r.grid.z > coresident_limit(threads, r.shared_bytes);
 }
 
-cudaError_t launch_in_stream(LaunchRequest request, bool coresident) {
+cudaError_t launch_in_stream(LaunchRequest&& request, bool coresident) {
   const cudaError_t error = begin(Call::launch);
   if (error != cudaSuccess) return error;
   const auto stream = find_stream(request.stream);

@@ -274,10 +274,6 @@ void Worker::wait(Wait why) {
   reason[linear] = why;
   if (idle_yields != 0 && why != Wait::yield && why != Wait::warp) stop_spinning();
   Fiber* next = pick_or_progress(linear);
-  if (leaving) [[unlikely]] {
-    leaving = false;
-    next_turn = std::exchange(next, &main);
-  }
   if (next != self) switch_to(self, next);
   reason[linear] = Wait::none;
 }
@@ -346,9 +342,13 @@ void Worker::yield_processor() {
 }
 
 void Worker::leave_block() {
-  leaving = true;
-  make_runnable(context.thread.linear);
-  wait(Wait::yield);
+  Fiber* self = context.fiber;
+  const unsigned linear = self->thread.linear;
+  make_runnable(linear);
+  reason[linear] = Wait::yield;
+  next_turn = pick_or_progress(linear);
+  switch_to(self, &main);
+  reason[linear] = Wait::none;
 }
 
 void Worker::watch_for_livelock() {
@@ -457,7 +457,6 @@ void Worker::continue_block() {
 void Worker::abandon_block() {
   end_abandoned_threads();
   drop_fibers();
-  leaving = false;
   next_turn = nullptr;
 }
 

@@ -119,7 +119,11 @@ struct Worker {
     runnable_count += static_cast<unsigned>(__builtin_popcount(lanes));
   }
   void yield_processor();
-  void leave_block();        // lets other blocks of a co-resident launch go on
+  void leave_block();  // lets other blocks of a co-resident launch go on
+  bool leaves_by_chance(std::uint32_t mask) {
+    return (settings.schedule == Schedule::random || settings.schedule == Schedule::pct) &&
+           (random() & mask) == 0;
+  }
   bool finish_thread();      // true: the fiber continues with another CUDA thread
   void retire(Fiber* self);  // the fiber has no CUDA thread now
   void leave_fast_path();    // before the first thing that could block
@@ -143,8 +147,7 @@ struct Worker {
   void check_canaries();
 
   CoresidentGrid* grid = nullptr;    // the launch whose blocks take turns with this one
-  bool leaving = false;              // the next wait() goes to `main` instead of another thread
-  Fiber* next_turn = nullptr;        // who continues then; null: nobody has started
+  Fiber* next_turn = nullptr;        // who continues when the block has its turn; null: nobody has started
   Fiber main;                        // the OS thread's own context
   std::vector<Fiber*> fibers, idle;  // idle: without a CUDA thread
   std::array<Fiber*, kMaxThreads> thread{};

@@ -32,7 +32,7 @@ GPUNN_DEVICE void st_release(unsigned* address, unsigned value) {
   asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(address), "r"(value) : "memory");
 }
 
-// In every loop that waits for another thread. Wait only for blocks with a lower index.
+// In every loop that waits for another thread. Wait only for blocks with a lower index or co-resident ones.
 GPUNN_DEVICE void spin_pause() { __nanosleep(20); }
 
 #else

@@ -30,10 +30,10 @@ RnnMode rnn_mode(RnnNonlinearity f) { return f == RnnNonlinearity::relu ? RnnMod
 
 void check_sizes(RnnMode mode, std::int64_t K, std::int64_t H, RnnNonlinearity f, bool reset_after) {
   GPUNN_CHECK(K >= 1 && H >= 1, "expected input_size and hidden_size of at least 1, got ", K, " and ", H);
-  GPUNN_CHECK(mode == RnnMode::relu || f == RnnNonlinearity::tanh,
-              "expected no nonlinearity for ", name_of(mode), ", it is RNN's");
-  GPUNN_CHECK(mode == RnnMode::gru || reset_after,
-              "expected reset_after = true for ", name_of(mode), ", it is GRU's");
+  GPUNN_CHECK(mode == RnnMode::relu || f == RnnNonlinearity::tanh, "expected no nonlinearity for ",
+              name_of(mode), ", it is RNN's");
+  GPUNN_CHECK(mode == RnnMode::gru || reset_after, "expected reset_after = true for ", name_of(mode),
+              ", it is GRU's");
 }
 
 // Names live as long as the process: those of members are literals or stand here.
@@ -46,8 +46,8 @@ const char* intern(std::string key) {
 
 Recurrent::Weights make_weights(std::int64_t rows, std::int64_t K, std::int64_t H, bool bias) {
   const MemoryTagScope tag(MemoryTag::weights);
-  Recurrent::Weights w{.ih = Parameter(empty({rows, K})), .hh = Parameter(empty({rows, H})), .bias_ih = {},
-                       .bias_hh = {}};
+  Recurrent::Weights w{
+      .ih = Parameter(empty({rows, K})), .hh = Parameter(empty({rows, H})), .bias_ih = {}, .bias_hh = {}};
   if (bias) {
     w.bias_ih = Parameter(empty({rows}));
     w.bias_hh = Parameter(empty({rows}));
@@ -166,7 +166,8 @@ RecurrentOutput Recurrent::layers(const Tensor& x, const RecurrentState& state,
       own.reverse = d == 1;
       own.reset_after = options_.reset_after;
       const std::int64_t i = l * directions() + d;
-      RnnOutput o = rnn_sequence(mode_, out.y, part(state.h, i), part(state.c, i), handles(weights(l, d)), own);
+      RnnOutput o =
+          rnn_sequence(mode_, out.y, part(state.h, i), part(state.c, i), handles(weights(l, d)), own);
       sides.push_back(std::move(o.y));
       h.push_back(std::move(o.h));
       c.push_back(std::move(o.c));
@@ -223,8 +224,7 @@ RecurrentOutput Recurrent::run(const Tensor& x, const RecurrentState& state, boo
   const bool single = x.dim() == 2;
   const bool swap = !single && options_.batch_first;
   check_state(state, single ? -1 : x.size(swap ? 0 : 1));
-  const RecurrentState own =
-      single ? RecurrentState{with_batch(state.h), with_batch(state.c)} : state;
+  const RecurrentState own = single ? RecurrentState{with_batch(state.h), with_batch(state.c)} : state;
   const Tensor in = single ? x.unsqueeze(1) : swap ? x.transpose(0, 1).contiguous() : x;
   const bool chunked = options_.chunk_steps > 0 && options_.num_layers > 1 && !options_.bidirectional &&
                        in.size(0) > options_.chunk_steps;
@@ -252,7 +252,8 @@ PackedRecurrentOutput Recurrent::forward(const PackedSequence& x, const Recurren
   GPUNN_CHECK(x.data.defined() && x.data.dim() == 2 && x.data.size(1) == K_, "expected packed rows [rows, ",
               K_, "], got ", shape_of(x.data));
   check_state(state, x.packing.batch());
-  const RecurrentState own{rearranged(state.h, 1, x.sorted_indices), rearranged(state.c, 1, x.sorted_indices)};
+  const RecurrentState own{rearranged(state.h, 1, x.sorted_indices),
+                           rearranged(state.c, 1, x.sorted_indices)};
   RecurrentOutput out = layers(x.data, own, {.packed = &x.packing});
   return {.y = {out.y, x.packing, x.sorted_indices, x.unsorted_indices},
           .state = {rearranged(out.state.h, 1, x.unsorted_indices),

@@ -196,7 +196,7 @@ TEST(RnnCpu, GatesOfEveryMagnitude) {
   });
 }
 
-// Groups of sequences (many, long enough), and blocks of units (few sequences, large weights, packed and not).
+// Threads share groups of sequences where there are many, else blocks of units of large weights.
 TEST(RnnCpuRace, ThreadsDoNotChangeABit) {
   for (const Kind& kind : kKinds) {
     std::vector<std::int64_t> lengths(17, 20);

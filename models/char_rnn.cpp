@@ -1,9 +1,8 @@
 #include "gpunn/models/char_rnn.h"
 
 #include "gpunn/core/autograd.h"
-#include "gpunn/kernels/cross_entropy/cross_entropy.h"
-#include "gpunn/kernels/indexing/indexing.h"
 #include "gpunn/layers/detail/call_observer.h"
+#include "gpunn/layers/functional.h"
 
 namespace gpunn {
 namespace {
@@ -32,6 +31,7 @@ const CharRnnOptions& checked(const CharRnnOptions& o) {
   return o;
 }
 
+/// A scope in evaluation mode that an exception leaves as well.
 class InEvaluation {
  public:
   explicit InEvaluation(Module& module) : module_(module), was_training_(module.is_training()) {
@@ -120,6 +120,7 @@ std::vector<std::int64_t> CharRnn::generate(std::span<const std::int64_t> prompt
     const auto length = static_cast<std::int64_t>(next.size());
     const CharRnnOutput step = steps(Tensor::from(next, {1, length}, {.device = device}), state);
     state = step.state;
+    // From here on one token at a time: the state knows the rest.
     next = sampler.sample(step.logits.select(0, length - 1));
     out.push_back(next[0]);
     if (next[0] == end) break;

@@ -5,7 +5,7 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/core/random.h"
-#include "gpunn/kernels/cross_entropy/cross_entropy.h"
+#include "gpunn/layers/functional.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
@@ -108,7 +108,7 @@ Evaluation evaluate_names(CharRnn& model, const std::vector<TokenSequence>& name
   return {.loss = loss.mean(), .samples = loss.samples()};
 }
 
-/// A name without its mark.
+/// A name without its mark; one that never ends is cut.
 std::string draw_name(CharRnn& model, const Names& names, TokenSampler& sampler) {
   const std::vector<std::int64_t> mark = names.vocab.encode(kMark);
   std::vector<std::int64_t> drawn = model.generate(mark, kLongest, sampler, mark[0]);

@@ -31,6 +31,7 @@ struct ShakespeareSettings : AdamSettings {
   double clip = 1;
   double temperature = 0.8;
   std::int64_t sample = 400;
+  // Warm-up and a falling rate: 5,000 steps are few.
   explicit ShakespeareSettings(RnnMode m) : mode(m) {
     epochs = 0, steps = 5000, batch_size = 32, lr = 4e-3;
     schedule.schedule = "cosine";
@@ -56,6 +57,7 @@ struct ShakespeareData {
   std::shared_ptr<const TokenStreams> train, validation;
 };
 
+// The vocabulary is that of the whole text, so that both parts can be written in it.
 ShakespeareData load(const ShakespeareSettings& s) {
   const std::string text = load_text(find_data(data_set_info("tinyshakespeare"), s.data).at(0));
   TextSplit split = split_text(text, 0.9);

@@ -58,6 +58,7 @@ std::vector<std::size_t> liveliest(const Tensor& values, int count) {
   }
   std::vector<std::size_t> units(H);
   std::iota(units.begin(), units.end(), std::size_t{0});
+  // Stable: equal weights give equal pictures on every device.
   std::stable_sort(units.begin(), units.end(),
                    [&](std::size_t a, std::size_t b) { return variance[a] > variance[b]; });
   units.resize(std::min(units.size(), static_cast<std::size_t>(count)));

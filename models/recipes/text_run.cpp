@@ -3,7 +3,7 @@
 #include <set>
 
 #include "gpunn/core/autograd.h"
-#include "gpunn/kernels/elementwise/elementwise.h"
+#include "gpunn/layers/functional.h"
 #include "gpunn/training/data_loader.h"
 
 namespace gpunn::detail {

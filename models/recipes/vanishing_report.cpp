@@ -30,6 +30,7 @@ void add_chain(HtmlReport& report, const VanishingRun& run) {
                      .log_y = true});
 }
 
+// Two charts: how much is left for a length, and where along the longest sequence it is lost.
 void add_memory(HtmlReport& report, const VanishingRun& run) {
   report.section("Measured");
   report.text(

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "gpunn/kernels/rnn/rnn.h"
+#include "gpunn/layers/recurrent.h"
 #include "gpunn/models/recipes/recipe.h"
 
 namespace gpunn::detail {

@@ -122,6 +122,8 @@ std::span<const Recipe* const> recipes() noexcept {
                                            &kVanishingGradient,
                                            &kShakespeareLstm,
                                            &kShakespeareGru,
+                                           &kForecastLstm,
+                                           &kSentiment,
                                            &kNames};
   return kAll;
 }

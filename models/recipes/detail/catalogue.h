@@ -13,5 +13,6 @@ extern const Recipe kLearningRates;
 extern const Recipe kConvFilters, kShapesCnn, kFashionCnn, kMnistCnn, kCifarResnet;
 extern const Recipe kTransfer, kSegmentUnet, kDetectShapes;
 extern const Recipe kCharRnn, kVanishingGradient, kShakespeareLstm, kShakespeareGru, kNames;
+extern const Recipe kForecastLstm, kSentiment;
 
 }  // namespace gpunn

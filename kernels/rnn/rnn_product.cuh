@@ -50,17 +50,18 @@ using Sums = float[C::kM * C::kN / kWarp / 4][4];
 GPUNN_DEVICE int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
 GPUNN_DEVICE int warp() { return static_cast<int>(threadIdx.x) / kWarp; }
 
-/// A warp copies kOuter x kInner elements to rows of kLd. `at(outer, inner)` is where an element lies, null
-/// beyond the edges; `any` is some address there. `bytes` (16, 4, or else one element): what may move at a
-/// time.
-template <class T, int kOuter, int kInner, int kLd, class At>
-GPUNN_DEVICE void load_tile(T* to, const T* any, int bytes, At at) {
+/// `count` threads, of which this is number `thread`, copy outer x inner elements to rows of `ld`. `at(o,
+/// in)` is where an element lies, null beyond the edges; `any` is some address there. `bytes` (16, 4, or else
+/// one element): what may move at a time. Complete after cp_async_wait and a barrier.
+template <class T, class At>
+GPUNN_DEVICE void copy_rows(T* to, int outer, int inner, int ld, int thread, int count, const T* any,
+                            int bytes, At at) {
   const auto pieces = [&](auto width, auto copy) {
     constexpr int kWidth = decltype(width)::value;
     GPUNN_ROLLED
-    for (int i = lane(); i < kOuter * kInner / kWidth; i += kWarp) {
-      const int o = i / (kInner / kWidth), in = i % (kInner / kWidth) * kWidth;
-      copy(to + o * kLd + in, at(o, in));
+    for (int i = thread; i < outer * (inner / kWidth); i += count) {
+      const int o = i / (inner / kWidth), in = i % (inner / kWidth) * kWidth;
+      copy(to + o * ld + in, at(o, in));
     }
   };
   constexpr int kSize = static_cast<int>(sizeof(T));
@@ -71,6 +72,12 @@ GPUNN_DEVICE void load_tile(T* to, const T* any, int bytes, At at) {
     return pieces(std::integral_constant<int, 4 / kSize>{},
                   [any](T* s, const T* g) { ptx::cp_async_4(s, g ? g : any, g != nullptr); });
   pieces(std::integral_constant<int, 1>{}, [](T* s, const T* g) { *s = g ? *g : from_float<T>(0.0f); });
+}
+
+/// A warp's copy of a tile.
+template <class T, int kOuter, int kInner, int kLd, class At>
+GPUNN_DEVICE void load_tile(T* to, const T* any, int bytes, At at) {
+  copy_rows(to, kOuter, kInner, kLd, lane(), kWarp, any, bytes, at);
 }
 
 GPUNN_DEVICE void mma(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], BFloat16) {

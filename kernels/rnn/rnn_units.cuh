@@ -9,11 +9,6 @@ namespace gpunn {
 
 inline constexpr int kLstmGates = 4, kGruGates = 3;
 
-/// gates_of() for device code.
-GPUNN_DEVICE std::int64_t rnn_gates(RnnMode mode) {
-  return mode == RnnMode::lstm ? kLstmGates : mode == RnnMode::gru ? kGruGates : 1;
-}
-
 template <class T, class P>
 class RnnUnit {
  public:
@@ -41,7 +36,7 @@ class RnnUnit {
   GPUNN_DEVICE std::int64_t before() const { return (rows_.before.row + b_) * p_.sizes.H + j_; }
   /// Index in an array [rows, G, H].
   GPUNN_DEVICE std::int64_t gate(int g) const {
-    return ((rows_.now.row + b_) * rnn_gates(p_.sizes.mode) + g) * p_.sizes.H + j_;
+    return ((rows_.now.row + b_) * p_.sizes.G() + g) * p_.sizes.H + j_;
   }
 
   const P& p_;

@@ -21,7 +21,7 @@ GPUNN_DEVICE void rnn_load_backward(typename C::T* stage, const RnnBackwardProbl
                                     const RnnBackwardStep& s, std::int64_t b0, std::int64_t j0,
                                     std::int64_t k0) {
   using T = typename C::T;
-  const std::int64_t H = p.sizes.H, GH = rnn_gates(p.sizes.mode) * H;
+  const std::int64_t H = p.sizes.H, GH = p.sizes.G() * H;
   const T* const left = static_cast<const T*>(s.left);
   const T* const extra = static_cast<const T*>(s.left_extra);
   const T* const weights = static_cast<const T*>(s.weights);

@@ -167,9 +167,6 @@ void add_sequences(Suite& suite, const Kind& kind) {
   add_both(suite, {kind, 9, 3, 16});
   add_both(suite, {kind, 2, 17, 33, true});
   add_both(suite, {kind, 3, 1, 64});
-  add_forward(suite, {kind, 1, 5, 165});  // so few rows that the CPU does not pack the weights
-  add_both(suite, {kind, 3, 14, 84});     // some tiles and blocks of the CPU's products, none full at the end
-  add_both(suite, packed(kind, {4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2}, 20, true));
   Sequence uneven = packed(kind, {5, 3, 3, 1}, 16);
   add_both(suite, uneven);
   uneven.reverse = true;
@@ -235,6 +232,8 @@ void add_cells(Suite& suite, RnnMode mode, std::int64_t B, std::int64_t H, std::
 void add_rnn_cases(Suite& suite) {
   for (const Kind& kind : kKinds) add_sequences(suite, kind);
   for (const Kind& kind : {kKinds[0], kKinds[2], kKinds[3]}) add_both(suite, {kind, 1024, 1, 3});
+  // Tiles and blocks of the CPU's products, some of them not full.
+  for (const Kind& kind : {kKinds[2], kKinds[3]}) add_both(suite, {kind, 2, 9, 70});
   for (const RnnMode mode : {RnnMode::lstm, RnnMode::gru}) {
     add_cells(suite, mode, 1, 1);
     add_cells(suite, mode, 3, 5);

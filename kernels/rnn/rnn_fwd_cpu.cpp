@@ -20,7 +20,9 @@ using detail::RnnPanels;
 using detail::RnnProduct;
 using detail::RnnRun;
 
-constexpr std::int64_t kUnpackedRows = 8;  // of y in all: packing costs more than it saves up to here
+// Few rows of y in all do not pay for packing: H 128 from 5 rows on, 256 from 9, 512 from 17 (a row at H 256:
+// 18 us unpacked, 61 packed; 32 rows: 574 and 356).
+constexpr std::int64_t kUnitsOfUnpackedRow = 32;
 
 struct Plan {
   RnnPanels gates, candidate;  // the candidate (n) apart when it has to wait for r
@@ -32,7 +34,7 @@ struct Plan {
 Plan plan_of(const RnnSizes& s) {
   Plan plan;
   plan.gates = detail::rnn_panels(s.H, resets_first(s) ? 2 : s.G(), s.H);
-  plan.packed = s.rows > kUnpackedRows;
+  plan.packed = s.rows > s.H / kUnitsOfUnpackedRow;
   if (!resets_first(s)) return plan;
   plan.candidate = detail::rnn_panels(s.H, 1, s.H);
   plan.scratch = s.B * s.H;

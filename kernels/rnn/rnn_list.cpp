@@ -19,6 +19,8 @@ const char* cell_reason(const P& p) {
 
 const Implementation<RnnForwardProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
+    {"persistent", DeviceType::cuda, rnn_fwd_persistent_reason, rnn_fwd_persistent_workspace,
+     Determinism::bitwise, rnn_fwd_persistent_cuda},
     {"steps", DeviceType::cuda, rnn_fwd_steps_reason, rnn_fwd_steps_workspace, Determinism::bitwise,
      rnn_fwd_steps_cuda},
 #endif
@@ -27,6 +29,8 @@ const Implementation<RnnForwardProblem> kForwardEntries[] = {
 };
 const Implementation<RnnBackwardProblem> kBackwardEntries[] = {
 #if GPUNN_HAS_CUDA
+    {"persistent", DeviceType::cuda, rnn_bwd_persistent_reason, rnn_bwd_persistent_workspace,
+     Determinism::bitwise, rnn_bwd_persistent_cuda},
     {"steps", DeviceType::cuda, rnn_bwd_steps_reason, rnn_bwd_steps_workspace, Determinism::bitwise,
      rnn_bwd_steps_cuda},
 #endif

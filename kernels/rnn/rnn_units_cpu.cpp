@@ -8,6 +8,7 @@
 #include "hwy/highway.h"
 
 #include "gpunn/kernels/common/simd_rows-inl.h"
+#include "gpunn/kernels/rnn/simd_gates-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace gpunn {
@@ -61,22 +62,22 @@ HWY_INLINE V Sum(const P& at, std::int64_t g) {
 }
 
 void TanhForward(const RnnForwardTile& t) {
-  ForEachPlace<1>(t, [&](const auto& at) HWY_ATTR { at.put_state(Tanh(D(), Sum(at, 0)), t.y); });
+  ForEachPlace<1>(t, [&](const auto& at) HWY_ATTR { at.put_state(GateTanh(D(), Sum(at, 0)), t.y); });
 }
 
 void ReluForward(const RnnForwardTile& t) {
   ForEachPlace<1>(t, [&](const auto& at) HWY_ATTR {
-    at.put_state(hn::Max(hn::Zero(D()), Sum(at, 0)), t.y);  // keeps NaN
+    const V sum = Sum(at, 0);
+    at.put_state(hn::IfThenZeroElse(hn::Lt(sum, hn::Zero(D())), sum), t.y);  // keeps NaN
   });
 }
 
 void LstmForward(const RnnForwardTile& t) {
-  const D d;
   ForEachPlace<4>(t, [&](const auto& at) HWY_ATTR {
-    const V i = Sigmoid(d, Sum(at, 0)), f = Sigmoid(d, Sum(at, 1));
-    const V g = Tanh(d, Sum(at, 2)), o = Sigmoid(d, Sum(at, 3));
+    const V i = GateSigmoid(D(), Sum(at, 0)), f = GateSigmoid(D(), Sum(at, 1));
+    const V g = GateTanh(D(), Sum(at, 2)), o = GateSigmoid(D(), Sum(at, 3));
     const V c = hn::MulAdd(f, at.state(t.c_prev), hn::Mul(i, g));
-    at.put_state(hn::Mul(o, Tanh(d, c)), t.y);
+    at.put_state(hn::Mul(o, GateTanh(D(), c)), t.y);
     at.put_state(c, t.c);
     if (t.cells) at.put_state(c, t.cells);
     if (!t.gates) return;
@@ -91,7 +92,7 @@ void LstmForward(const RnnForwardTile& t) {
 template <class P>
 HWY_INLINE void GruOutput(const P& at, V n_sum, V z) {
   const RnnForwardTile& t = at.t;
-  const V n = Tanh(D(), n_sum);
+  const V n = GateTanh(D(), n_sum);
   at.put_state(hn::MulAdd(z, hn::Sub(at.state(t.h_prev), n), n), t.y);
   if (t.gates) at.put_gate(n, t.gates, 2);
 }
@@ -102,9 +103,8 @@ HWY_INLINE V BiasOfN(const P& at) {
 }
 
 void GruForward(const RnnForwardTile& t) {
-  const D d;
   ForEachPlace<3>(t, [&](const auto& at) HWY_ATTR {
-    const V r = Sigmoid(d, Sum(at, 0)), z = Sigmoid(d, Sum(at, 1));
+    const V r = GateSigmoid(D(), Sum(at, 0)), z = GateSigmoid(D(), Sum(at, 1));
     const V hn_sum = hn::Add(Recurrent(at, 2), BiasOfN(at));
     GruOutput(at, hn::MulAdd(r, hn_sum, at.gate(t.gx, 2)), z);
     if (t.extra) at.put_state(hn_sum, t.extra);
@@ -116,9 +116,8 @@ void GruForward(const RnnForwardTile& t) {
 
 /// Sums of r and z.
 void GruReset(const RnnForwardTile& t) {
-  const D d;
   ForEachPlace<3>(t, [&](const auto& at) HWY_ATTR {
-    const V r = Sigmoid(d, Sum(at, 0)), z = Sigmoid(d, Sum(at, 1));
+    const V r = GateSigmoid(D(), Sum(at, 0)), z = GateSigmoid(D(), Sum(at, 1));
     at.put_state(hn::Mul(r, at.state(t.h_prev)), t.extra);
     at.put_state(z, t.z);
     if (!t.gates) return;
@@ -154,11 +153,10 @@ void ReluBackward(const RnnBackwardTile& t) {
 }
 
 void LstmBackward(const RnnBackwardTile& t) {
-  const D d;
   ForEachPlace<4>(t, [&](const auto& at) HWY_ATTR {
     const V i = at.gate(t.gates, 0), f = at.gate(t.gates, 1), g = at.gate(t.gates, 2),
             o = at.gate(t.gates, 3);
-    const V dh = Dh(at), tanh_c = Tanh(d, at.state(t.c));
+    const V dh = Dh(at), tanh_c = GateTanh(D(), at.state(t.c));
     const V dc = hn::Add(at.state_or_zero(t.dc), TanhGrad(hn::Mul(dh, o), tanh_c));
     at.put_gate(SigmoidGrad(hn::Mul(dc, g), i), t.dgx, 0);
     at.put_gate(SigmoidGrad(hn::Mul(dc, at.state(t.c_prev)), f), t.dgx, 1);

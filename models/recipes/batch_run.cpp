@@ -31,7 +31,7 @@ TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
   const std::int64_t epochs = run.epochs > 0 ? run.epochs : settings.epochs;
   const std::unique_ptr<Optimizer> optimizer = settings.make_optimizer(run.model.parameters());
   const DataLoader loader(run.data, {.batch_size = run.batch_size > 0 ? run.batch_size : settings.batch_size,
-                                     .shuffle = true,
+                                     .shuffle = run.shuffle,
                                      .workers = static_cast<int>(settings.workers),
                                      .seed = settings.seed,
                                      .device = context.device()});

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -140,32 +141,69 @@ Floats Layer::run(F forward, B backward) const {
   return results;
 }
 
-TEST(RnnCpu, EverySimdTargetEqualsTheReference) {
+/// f() on every target that this processor has.
+template <class F>
+void on_every_target(F f) {
   int seen = 0;
   for (const std::int64_t target : kTargets) {
     if ((hwy::SupportedTargets() & HWY_TARGETS & target) == 0) continue;
+    SCOPED_TRACE(hwy::TargetName(target));
     const Target scope(target);
     ++seen;
+    f();
+  }
+  EXPECT_GT(seen, 0);
+}
+
+TEST(RnnCpu, EverySimdTargetEqualsTheReference) {
+  on_every_target([] {
     for (const Kind& kind : kKinds)
       for (const bool reverse : {false, true}) {
         const Layer layer(kind, reverse, {3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1}, 37);
         const Floats want = layer.by_reference(), got = layer.by_cpu(1);
         for (std::size_t i = 0; i < want.size(); ++i)
           ASSERT_NEAR(got[i], want[i], 1e-5 * (1 + std::abs(want[i])))
-              << hwy::TargetName(target) << ' ' << kind.name << (reverse ? " reverse" : "") << ", result "
-              << i;
+              << kind.name << (reverse ? " reverse" : "") << ", result " << i;
       }
-  }
-  EXPECT_GT(seen, 0);
+  });
 }
 
-// Groups of sequences (many, long enough), and blocks of units (few sequences, large weights).
+// Through a cell: i, f, o are sigmoids of the sums, g is tanh of them.
+TEST(RnnCpu, GatesOfEveryMagnitude) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  Floats sums{0.0f, infinity, -infinity, 1e-30f, -1e-5f, 88.0f, -86.0f, 3e38f, 0.17f, -0.18f, 9.0f, -9.1f};
+  for (const float x : random_floats(3000, 20)) sums.push_back(x);
+  sums.push_back(std::numeric_limits<float>::quiet_NaN());
+  const std::size_t H = sums.size();
+  Floats gx;
+  for (int g = 0; g < 4; ++g) gx.insert(gx.end(), sums.begin(), sums.end());
+  const Floats gh(4 * H), c(H);
+  on_every_target([&] {
+    Floats h_next(H), c_next(H), gates(4 * H);
+    CpuPool pool(1);
+    Exec exec;
+    exec.pool = &pool;
+    rnn_cell_fwd_cpu({DType::f32, gx.data(), gh.data(), nullptr, c.data(), h_next.data(), c_next.data(),
+                      gates.data(), 1, static_cast<std::int64_t>(H), RnnMode::lstm},
+                     exec);
+    for (std::size_t i = 0; i + 1 < H; ++i) {
+      const double x = sums[i], sigmoid = 1 / (1 + std::exp(-x)), tanh = std::tanh(x);
+      ASSERT_NEAR(gates[i], sigmoid, 4 * 6e-8 * sigmoid + 2e-38) << x;
+      ASSERT_NEAR(gates[2 * H + i], tanh, 4 * 6e-8 * std::abs(tanh)) << x;
+    }
+    for (std::size_t g = 0; g < 4; ++g) EXPECT_TRUE(std::isnan(gates[g * H + H - 1]));
+    EXPECT_TRUE(std::isnan(h_next[H - 1]));
+  });
+}
+
+// Threads share groups of sequences where there are many, else blocks of units of large weights.
 TEST(RnnCpuRace, ThreadsDoNotChangeABit) {
   for (const Kind& kind : kKinds) {
     std::vector<std::int64_t> lengths(17, 20);
     std::fill(lengths.begin() + 9, lengths.end(), 13);
-    const Layer many(kind, false, lengths, 128), large(kind, true, {3, 3, 2, 1}, 400);
-    for (const Layer* layer : {&many, &large}) {
+    const Layer many(kind, false, lengths, 128), large(kind, true, {5, 4, 3, 2}, 400),
+        short_one(kind, false, {2, 1}, 400);
+    for (const Layer* layer : {&many, &large, &short_one}) {
       const Floats alone = layer->by_cpu(1);
       for (const int threads : {2, 3, 5})
         EXPECT_TRUE(layer->by_cpu(threads) == alone) << kind.name << ", " << threads << " threads";

@@ -69,7 +69,7 @@ class Stream {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Operation*> queue_;
-  bool running_ = false, closed_ = false;
+  bool running_ = false, closed_ = false, ended_ = false;
   char idle_edge_ = 0;
 };
 

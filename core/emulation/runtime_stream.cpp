@@ -58,10 +58,20 @@ void Stream::push(std::function<void()> run, bool marker) {
     operation = new Operation{std::move(run), marker};
   }
   edge_release(&operation->edge);  // what the host did before: the only order that enqueueing creates
+  {
+    const TsanQuiet quiet;
+    const std::lock_guard lock(mutex_);
+    if (!ended_) {
+      queue_.push_back(operation);
+      changed_.notify_one();
+      return;
+    }
+  }
+  // The marker of a wait that found the stream just before it was destroyed.
+  edge_acquire(&idle_edge_);
+  operation->run();
   const TsanQuiet quiet;
-  const std::lock_guard lock(mutex_);
-  queue_.push_back(operation);
-  changed_.notify_one();
+  delete operation;
 }
 
 // With jitter set, every other operation starts late: orders that a quiet machine never shows.
@@ -82,7 +92,10 @@ void Stream::serve() {
       const TsanQuiet quiet;
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return closed_ || !queue_.empty(); });
-      if (queue_.empty()) return;
+      if (queue_.empty()) {
+        ended_ = true;
+        return;
+      }
       operation = queue_.front();
       queue_.pop_front();
       running_ = !operation->marker;

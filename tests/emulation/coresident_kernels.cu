@@ -178,7 +178,7 @@ cudaError_t launch_grid_shared_offset(int offset, const float* x, float* y, unsi
 }
 
 cudaError_t launch_higher_block(bool coresident, unsigned* flags) {
-  const LaunchConfig config{kHigherBlocks, 32};
+  const LaunchConfig config{kHigherBlocks, 2};
   return coresident ? launch_kernel_coresident("higher_block", &higher_block_kernel, config, flags)
                     : launch_kernel("higher_block", &higher_block_kernel, config, flags);
 }

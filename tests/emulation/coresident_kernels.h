@@ -22,7 +22,7 @@ enum class GridBug {
 struct ExchangeShape {
   int blocks, threads, rounds;
 };
-inline constexpr ExchangeShape kExchangeShape{4, 64, 5};
+inline constexpr ExchangeShape kExchangeShape{4, 34, 5};
 
 struct ExchangeMemory {
   const float* x;     // [blocks * threads]
@@ -41,7 +41,7 @@ bool near_all(const std::vector<float>& got, const std::vector<float>& expected)
 cudaError_t launch_grid_shared_offset(int offset, const float* x, float* y, unsigned* counter);
 
 // Each block but the last waits for a flag of the next one; flags [kHigherBlocks] are zero.
-inline constexpr int kHigherBlocks = 16;
+inline constexpr int kHigherBlocks = 12;
 cudaError_t launch_higher_block(bool coresident, unsigned* flags);
 
 // Two blocks of one thread hand a number to and fro; flags [2] are zero, y[0] = 2 hops.

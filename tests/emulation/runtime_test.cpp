@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cmath>
@@ -379,6 +380,17 @@ TEST_F(RuntimeRace, ManyHostThreads) {
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong.load(), 0);
+}
+
+// A wait for the device that has seen a stream just before another thread destroys it.
+TEST_F(RuntimeRace, StreamsDestroyedDuringAWaitForTheDevice) {
+  std::atomic<bool> over{false};
+  std::thread other([&over] {
+    for (int i = 0; i < 20; ++i) std::array<OwnStream, 40> streams;
+    over = true;
+  });
+  while (!over) ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  other.join();
 }
 
 }  // namespace

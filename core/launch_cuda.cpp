@@ -1,6 +1,7 @@
 // The host side of launch().
 #include <string>
 
+#include "gpunn/core/detail/coresident_host.h"
 #include "gpunn/core/detail/cuda_check.h"
 #include "gpunn/core/detail/launch_host.h"
 #include "gpunn/core/device_api.h"
@@ -44,6 +45,14 @@ void after_launch(const Exec& exec) {
 
 void launch_failed(int code, const char* name, const LaunchShape& shape) {
   const std::string what = words_of(name, shape);
+  throw_cuda(code, "its launch", what.c_str(), nullptr, 0);
+}
+
+void make_current(const Exec& exec) { exec.device->api().activate(); }
+
+void too_many_blocks(int code, const char* name, const LaunchShape& shape, int fits) {
+  const std::string what = concat(words_of(name, shape), ", of whose blocks the device holds ", fits,
+                                  " at once (they wait for each other)");
   throw_cuda(code, "its launch", what.c_str(), nullptr, 0);
 }
 

@@ -67,6 +67,27 @@ class GPUNN_API MaxUnpool2d : public Module {
   MaxUnpoolOptions options_;
 };
 
+/// The same on series.
+class GPUNN_API MaxUnpool1d : public Module {
+ public:
+  explicit MaxUnpool1d(std::int64_t kernel_size, const MaxUnpool1dOptions& options = {})
+      : kernel_(kernel_size), options_(options) {}
+  using Module::forward;
+  using Module::operator();
+  Tensor forward(const Tensor& x, const Tensor& indices) {
+    return max_unpool1d(x, indices, kernel_, options_);
+  }
+  Tensor operator()(const Tensor& x, const Tensor& indices) {
+    ModuleScope scope(*this);
+    return forward(x, indices);
+  }
+  GPUNN_MEMBERS()
+
+ private:
+  std::int64_t kernel_;
+  MaxUnpool1dOptions options_;
+};
+
 /// Means of windows, [N, C, L].
 class GPUNN_API AvgPool1d : public Module, public LayerCost {
  public:

@@ -161,6 +161,7 @@ RecurrentOutput Recurrent::layers(const Tensor& x, const RecurrentState& state,
   std::vector<Tensor> h, c;
   for (std::int64_t l = 0; l < options_.num_layers; ++l) {
     std::vector<Tensor> sides;
+    // The other direction reads the same steps from their end; its output stays in their order.
     const auto side = [&](std::int64_t d) {
       RnnSequenceOptions own = how;
       own.reverse = d == 1;
@@ -225,6 +226,7 @@ RecurrentOutput Recurrent::run(const Tensor& x, const RecurrentState& state, boo
   const bool swap = !single && options_.batch_first;
   check_state(state, single ? -1 : x.size(swap ? 0 : 1));
   const RecurrentState own = single ? RecurrentState{with_batch(state.h), with_batch(state.c)} : state;
+  // Inside, time comes first and there is a batch.
   const Tensor in = single ? x.unsqueeze(1) : swap ? x.transpose(0, 1).contiguous() : x;
   const bool chunked = options_.chunk_steps > 0 && options_.num_layers > 1 && !options_.bidirectional &&
                        in.size(0) > options_.chunk_steps;
@@ -254,6 +256,7 @@ PackedRecurrentOutput Recurrent::forward(const PackedSequence& x, const Recurren
   check_state(state, x.packing.batch());
   const RecurrentState own{rearranged(state.h, 1, x.sorted_indices),
                            rearranged(state.c, 1, x.sorted_indices)};
+  // States come and go in the caller's order, rows in the packing's.
   RecurrentOutput out = layers(x.data, own, {.packed = &x.packing});
   return {.y = {out.y, x.packing, x.sorted_indices, x.unsorted_indices},
           .state = {rearranged(out.state.h, 1, x.unsorted_indices),

@@ -26,8 +26,8 @@ namespace gpunn {
 /// What a recurrent layer carries from one sequence to the next. The first extent counts layers, within a
 /// layer directions; without a batch there is no B.
 struct RecurrentState {
-  Tensor h;  // [layers * directions, B, H]
-  Tensor c;  // likewise, LSTM only
+  Tensor h{};  // [layers * directions, B, H]
+  Tensor c{};  // likewise, LSTM only
 };
 /// The same values without history, for truncated back-propagation.
 GPUNN_API RecurrentState detach(const RecurrentState& state);

@@ -38,6 +38,8 @@ void wait_at(Barrier& barrier, unsigned needed, Wait reason) {
   if (++barrier.arrived >= needed) {
     release_all(worker, barrier);
     if (!worker.in_order()) {  // the last to arrive need not be the first to run
+      worker.leaving = worker.grid != nullptr && worker.settings.schedule != Schedule::reverse &&
+                       (worker.random() & 3) == 0;
       worker.make_runnable(linear);
       worker.wait(Wait::yield);
     }

@@ -1,5 +1,7 @@
 #include "gpunn/core/emulation/pool.h"
 
+#include "gpunn/core/emulation/coresident_grid.h"
+
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -20,12 +22,18 @@ Pool& pool() {
 }
 
 // The next launch to help with, or null if this thread is one too many now. Takes the oldest, so that the
-// blocks of one launch finish together; under random schedules any.
+// blocks of one launch finish together; under random schedules any. Co-resident launches all go to the first
+// thread, which keeps their workers.
 Launch* choose(Pool& p, int index, std::uint64_t& dice) {
   if (p.active.empty() || index >= config().threads) return nullptr;
   dice = dice * 6364136223846793005u + 1442695040888963407u;
   const bool any = config().schedule == Schedule::random;
-  return p.active[any ? (dice >> 33) % p.active.size() : 0];
+  const std::size_t first = any ? (dice >> 33) % p.active.size() : 0;
+  for (std::size_t i = 0; i < p.active.size(); ++i) {
+    Launch* launch = p.active[(first + i) % p.active.size()];
+    if (!launch->coresident || index == 0) return launch;
+  }
+  return nullptr;
 }
 
 // A thread inherits its creator's vector registers. With their upper halves in use (-O1 leaves them so behind
@@ -41,6 +49,7 @@ void serve(int index) {
   clear_upper_halves();
   Pool& p = pool();
   std::array<Worker*, kColours> identities{};
+  CoresidentGrid coresident;
   std::uint64_t dice = config().seed + static_cast<std::uint64_t>(index);
   for (;;) {
     Launch* launch = nullptr;
@@ -50,10 +59,15 @@ void serve(int index) {
       p.work.wait(lock, [&] { return (launch = choose(p, index, dice)) != nullptr; });
       ++launch->users;
     }
-    Worker*& worker = identities[launch->colour];
-    if (worker == nullptr) worker = new Worker;
-    for (std::uint64_t block = launch->next++; block < launch->blocks; block = launch->next++)
-      worker->run_block(*launch, block);
+    if (launch->coresident) {
+      launch->next = launch->blocks;
+      coresident.run(*launch);
+    } else {
+      Worker*& worker = identities[launch->colour];
+      if (worker == nullptr) worker = new Worker;
+      for (std::uint64_t block = launch->next++; block < launch->blocks; block = launch->next++)
+        worker->run_block(*launch, block);
+    }
     const TsanQuiet quiet;
     const std::lock_guard lock(p.mutex);
     std::erase(p.active, launch);
@@ -70,7 +84,7 @@ void run_on_pool(Launch& launch) {
     std::unique_lock lock(p.mutex);
     while (p.started < config().threads) std::thread(serve, p.started++).detach();
     p.active.push_back(&launch);
-    if (launch.blocks == 1 && p.started <= config().threads) {
+    if (launch.blocks == 1 && !launch.coresident && p.started <= config().threads) {
       p.work.notify_one();
     } else {
       p.work.notify_all();

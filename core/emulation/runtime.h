@@ -126,6 +126,8 @@ cudaError_t sticky_error(int device);
 extern thread_local bool in_host_function;
 
 int current_device();
+// By threads and shared memory; registers are not emulated. 0: not even one fits.
+int blocks_per_multiprocessor(unsigned threads, std::size_t shared_bytes);
 
 // Streams (runtime_stream.cpp). find_stream returns null for a handle that is not (or no longer) a stream.
 std::shared_ptr<Stream> find_stream(cudaStream_t handle);

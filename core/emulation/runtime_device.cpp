@@ -1,5 +1,6 @@
 // Emulated devices and their properties.
 
+#include <algorithm>
 #include <cstdio>
 
 #include "gpunn/core/emulation/runtime.h"
@@ -11,7 +12,8 @@ namespace {
 constexpr int kMultiprocessors = 4;  // few, so that grids sized by it stay small
 constexpr int kVersion = CUDART_VERSION;
 constexpr int kL2Bytes = 50 << 20, kThreadsPerMultiprocessor = 2048;
-constexpr std::size_t kSharedPerMultiprocessor = 228 << 10;
+constexpr int kBlocksPerMultiprocessor = 32;
+constexpr std::size_t kSharedPerMultiprocessor = 228 << 10, kSharedOfSystem = 1 << 10;  // of each block
 
 thread_local int chosen_device = 0;
 
@@ -20,6 +22,16 @@ bool exists(int device) { return device >= 0 && device < state().device_count; }
 }  // namespace
 
 int current_device() { return chosen_device; }
+
+int blocks_per_multiprocessor(unsigned threads, std::size_t shared_bytes) {
+  const int by_threads = kThreadsPerMultiprocessor / static_cast<int>((threads + 31) / 32 * 32);
+  const auto by_shared = static_cast<int>(kSharedPerMultiprocessor / (shared_bytes + kSharedOfSystem));
+  return std::min({kBlocksPerMultiprocessor, by_threads, by_shared});
+}
+
+std::uint64_t coresident_limit(unsigned threads, std::size_t shared_bytes) {
+  return static_cast<std::uint64_t>(kMultiprocessors * blocks_per_multiprocessor(threads, shared_bytes));
+}
 
 }  // namespace gpunn::emu
 
@@ -64,7 +76,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   p.multiProcessorCount = kMultiprocessors;
   p.l2CacheSize = kL2Bytes;
   p.asyncEngineCount = 2;
-  p.concurrentKernels = p.unifiedAddressing = 1;
+  p.concurrentKernels = p.unifiedAddressing = p.cooperativeLaunch = 1;
   p.pciBusID = device + 1;
   return cudaSuccess;
 }
@@ -111,7 +123,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       *value = static_cast<int>(kSharedPerMultiprocessor);
       break;
     case cudaDevAttrCooperativeLaunch:
-      *value = 0;
+      *value = 1;
       break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = static_cast<int>(kMaxShared);

@@ -1,5 +1,7 @@
 // Error codes, sticky errors, failure injection, counters.
 
+#include <cuda_runtime_api.h>
+
 #include <algorithm>
 
 #include "gpunn/core/emulation/runtime.h"
@@ -43,6 +45,7 @@ constexpr ErrorText kErrors[] = {
     GPUNN_EMU_ERROR(cudaErrorInvalidAddressSpace, "operation not supported on global/shared address space"),
     GPUNN_EMU_ERROR(cudaErrorInvalidPc, "invalid program counter"),
     GPUNN_EMU_ERROR(cudaErrorLaunchFailure, "unspecified launch failure"),
+    GPUNN_EMU_ERROR(cudaErrorCooperativeLaunchTooLarge, "too many blocks in cooperative launch"),
     GPUNN_EMU_ERROR(cudaErrorNotPermitted, "operation not permitted"),
     GPUNN_EMU_ERROR(cudaErrorNotSupported, "operation not supported"),
     GPUNN_EMU_ERROR(cudaErrorUnknown, "unknown error"),

@@ -2,6 +2,9 @@
 
 #include "gpunn/core/emulation/launch.h"
 
+#include <cuda_runtime_api.h>
+
+#include "gpunn/core/emulation/coresident.h"
 #include "gpunn/core/emulation/pool.h"
 #include "gpunn/core/emulation/runtime.h"
 
@@ -23,6 +26,7 @@ struct KernelWork {
   std::uint64_t serial;
   int device;
   unsigned colour;
+  bool coresident;
 };
 
 void run_kernel(const KernelWork& work) {
@@ -42,6 +46,7 @@ void run_kernel(const KernelWork& work) {
     launch->blocks = std::uint64_t{r.grid.x} * r.grid.y * r.grid.z;
     launch->serial = work.serial;
     launch->colour = work.colour;
+    launch->coresident = work.coresident;
   }
   edge_release(&launch->start_edge);
   run_on_pool(*launch);
@@ -50,9 +55,19 @@ void run_kernel(const KernelWork& work) {
   launch.reset();
 }
 
-}  // namespace
+// Dynamic shared memory that the kernel may have. Lock held by the caller.
+int shared_limit(const State& locked, const void* kernel) {
+  const auto found = locked.shared_limits.find(kernel);
+  return found == locked.shared_limits.end() ? kDefaultSharedLimit
+                                             : std::max(kDefaultSharedLimit, found->second);
+}
 
-cudaError_t launch(LaunchRequest request) {
+bool too_large(const LaunchRequest& r) {
+  const unsigned threads = r.block.x * r.block.y * r.block.z;
+  return std::uint64_t{r.grid.x} * r.grid.y * r.grid.z > coresident_limit(threads, r.shared_bytes);
+}
+
+cudaError_t launch_in_stream(LaunchRequest request, bool coresident) {
   const cudaError_t error = begin(Call::launch);
   if (error != cudaSuccess) return error;
   const auto stream = find_stream(request.stream);
@@ -60,15 +75,13 @@ cudaError_t launch(LaunchRequest request) {
     return finish(cudaErrorInvalidResourceHandle);
   if (request.kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
   if (!valid_shape(request.grid, request.block)) return finish(cudaErrorInvalidConfiguration);
+  if (coresident && too_large(request)) return finish(cudaErrorCooperativeLaunchTooLarge);
   State& s = state();
-  int shared_limit = kDefaultSharedLimit;
   std::uint64_t serial = 0;
   {
     const TsanQuiet quiet;
     const std::lock_guard lock(s.mutex);
-    const auto found = s.shared_limits.find(request.kernel);
-    if (found != s.shared_limits.end()) shared_limit = std::max(shared_limit, found->second);
-    if (request.shared_bytes <= static_cast<std::size_t>(shared_limit)) {
+    if (request.shared_bytes <= static_cast<std::size_t>(shared_limit(s, request.kernel))) {
       serial = ++s.launch_serial;
       ++s.launches;
     }
@@ -78,13 +91,18 @@ cudaError_t launch(LaunchRequest request) {
   {
     const TsanQuiet quiet;
     const char* name = request.name != nullptr ? request.name : "(unnamed)";
-    work = std::make_shared<KernelWork>(
-        KernelWork{std::move(request), name, serial, stream->device(), stream->number() % kColours});
+    work = std::make_shared<KernelWork>(KernelWork{std::move(request), name, serial, stream->device(),
+                                                   stream->number() % kColours, coresident});
   }
   // Moved, not shared: the arguments are destroyed in the stream, whichever side is faster.
   stream->push([work = std::move(work)] { run_kernel(*work); });
   return finish(cudaSuccess);
 }
+
+}  // namespace
+
+cudaError_t launch(LaunchRequest request) { return launch_in_stream(std::move(request), false); }
+cudaError_t launch_coresident(LaunchRequest request) { return launch_in_stream(std::move(request), true); }
 
 }  // namespace gpunn::emu
 
@@ -102,6 +120,21 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   State& s = state();
   const std::lock_guard lock(s.mutex);
   s.shared_limits[kernel] = value;
+  return cudaSuccess;
+}
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* kernel, int threads,
+                                                          size_t dynamic_shared_bytes) {
+  const cudaError_t error = begin();
+  if (error != cudaSuccess) return error;
+  if (kernel == nullptr) return finish(cudaErrorInvalidDeviceFunction);
+  if (blocks == nullptr || threads <= 0 || threads > static_cast<int>(kMaxThreads))
+    return finish(cudaErrorInvalidValue);
+  const TsanQuiet quiet;
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  const bool allowed = dynamic_shared_bytes <= static_cast<std::size_t>(shared_limit(s, kernel));
+  *blocks = allowed ? blocks_per_multiprocessor(static_cast<unsigned>(threads), dynamic_shared_bytes) : 0;
   return cudaSuccess;
 }
 

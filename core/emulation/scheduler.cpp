@@ -14,9 +14,11 @@
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <utility>
 
+#include "gpunn/core/emulation/coresident_grid.h"
 #include "gpunn/core/emulation/worker.h"
 
 namespace gpunn::emu {
@@ -78,6 +80,16 @@ Worker::Worker() {
   main.tsan_fiber = __tsan_get_current_fiber();
   for (void*& unit : engine) unit = __tsan_create_fiber(0);  // now: a TSan fiber inherits its creator's clock
 #endif
+}
+
+Worker::~Worker() {
+  drop_fibers();
+#if GPUNN_EMU_TSAN
+  for (void* unit : engine) __tsan_destroy_fiber(unit);
+#endif
+  const TsanQuiet quiet;
+  unpoison_region(arena, arena == nullptr ? 0 : kArenaBytes);
+  std::free(arena);
 }
 
 Fiber* Worker::new_fiber() {
@@ -262,6 +274,10 @@ void Worker::wait(Wait why) {
   reason[linear] = why;
   if (idle_yields != 0 && why != Wait::yield && why != Wait::warp) stop_spinning();
   Fiber* next = pick_or_progress(linear);
+  if (leaving) [[unlikely]] {
+    leaving = false;
+    next_turn = std::exchange(next, &main);
+  }
   if (next != self) switch_to(self, next);
   reason[linear] = Wait::none;
 }
@@ -316,7 +332,21 @@ void Worker::leave_fast_path() {
 
 void Worker::yield_processor() {
   if (context.fast) leave_fast_path();
-  if (++idle_yields % 256 == 0) watch_for_livelock();
+  const bool check = ++idle_yields % 256 == 0;
+  if (grid != nullptr) {
+    if (check && grid->stuck())
+      fail("deadlock (blocks wait for each other; %zu of %llu have ended)", grid->ended(),
+           static_cast<unsigned long long>(launch->blocks));
+    leave_block();
+    return;
+  }
+  if (check) watch_for_livelock();
+  make_runnable(context.thread.linear);
+  wait(Wait::yield);
+}
+
+void Worker::leave_block() {
+  leaving = true;
   make_runnable(context.thread.linear);
   wait(Wait::yield);
 }
@@ -370,11 +400,11 @@ void Worker::shuffle_order() {
 }
 
 void Worker::begin_block(std::uint64_t block) {
-  const dim3 grid = launch->grid;
-  context.grid_dim = grid;
+  const dim3 size = launch->grid;
+  context.grid_dim = size;
   context.block_dim = launch->block;
-  context.block = {static_cast<unsigned>(block % grid.x), static_cast<unsigned>(block / grid.x % grid.y),
-                   static_cast<unsigned>(block / grid.x / grid.y)};
+  context.block = {static_cast<unsigned>(block % size.x), static_cast<unsigned>(block / size.x % size.y),
+                   static_cast<unsigned>(block / size.x / size.y)};
   context.worker = this;
   threads = launch->block.x * launch->block.y * launch->block.z;
   warp_count = (threads + 31) / 32;
@@ -410,19 +440,35 @@ void Worker::begin_block(std::uint64_t block) {
   context.last = threads - 1;
 }
 
-void Worker::run_block(Launch& l, std::uint64_t block) {
+void Worker::prepare_block(Launch& l, std::uint64_t block) {
   launch = &l;
   settings = config();
   if (!fibers.empty() && fibers[0]->stack_bytes != static_cast<std::size_t>(settings.stack_kib) << 10)
     drop_fibers();
   begin_block(block);
+}
+
+void Worker::continue_block() {
+  Fiber* next = std::exchange(next_turn, nullptr);
+  switch_to(&main, next != nullptr ? next : start_next());
+  if (ended()) check_canaries();
+}
+
+void Worker::abandon_block() {
+  end_abandoned_threads();
+  drop_fibers();
+  leaving = false;
+  next_turn = nullptr;
+}
+
+void Worker::run_block(Launch& l, std::uint64_t block) {
+  prepare_block(l, block);
   ++busy_workers;
   switch_to(&main, start_next());
   check_canaries();
   if (spinning_since == 0) --busy_workers;
   if (failed) {
-    end_abandoned_threads();
-    drop_fibers();
+    abandon_block();
     l.next.store(l.blocks);
   }
 }

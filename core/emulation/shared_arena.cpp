@@ -63,6 +63,10 @@ void* Worker::place_shared(SharedVariable& variable) {
   static_shared += variable.size;
   if (static_shared > kMaxStaticShared) fail("more than 48 KiB of static shared memory");
   if (static_shared + launch->shared_bytes > kMaxShared) fail("more than 227 KiB of shared memory");
+  const std::size_t shared_bytes = static_shared + launch->shared_bytes;
+  if (grid != nullptr && launch->blocks > coresident_limit(threads, shared_bytes))
+    fail("%llu co-resident blocks of %zu bytes of shared memory do not fit",
+         static_cast<unsigned long long>(launch->blocks), shared_bytes);
   const std::size_t offset = round_up(arena_top, variable.alignment);
   if (offset + variable.size + kRedZone > kArenaBytes) fail("the emulated shared memory is full");
   const TsanQuiet quiet;

@@ -38,7 +38,8 @@ struct Launch {
   dim3 grid, block;
   std::uint32_t shared_bytes;
   std::uint64_t blocks, serial;
-  unsigned colour;                     // which of a worker's identities runs it, see Pool
+  unsigned colour;  // which of a worker's identities runs it, see Pool
+  bool coresident;  // its blocks may wait for each other: all run on one OS thread in turns
   std::atomic<std::uint64_t> next{0};  // next block to take
   std::atomic<bool> failed{false};
   int users = 0;  // workers inside, under the pool's lock
@@ -93,9 +94,19 @@ struct Warpgroup {
   char done_edge;
 };
 
+class CoresidentGrid;
+
 struct Worker {
   Worker();
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
   void run_block(Launch& launch, std::uint64_t block);
+  // The parts of run_block() for blocks that take turns.
+  void prepare_block(Launch& launch, std::uint64_t block);
+  void continue_block();  // until it ends, fails or leaves
+  void abandon_block();
+  bool ended() const { return finished == threads; }
 
   // Called on the fiber of a CUDA thread.
   void wait(Wait reason);  // gives the processor up until make_runnable(this thread)
@@ -108,6 +119,7 @@ struct Worker {
     runnable_count += static_cast<unsigned>(__builtin_popcount(lanes));
   }
   void yield_processor();
+  void leave_block();        // lets other blocks of a co-resident launch go on
   bool finish_thread();      // true: the fiber continues with another CUDA thread
   void retire(Fiber* self);  // the fiber has no CUDA thread now
   void leave_fast_path();    // before the first thing that could block
@@ -130,6 +142,9 @@ struct Worker {
   void* place_shared(SharedVariable& variable);
   void check_canaries();
 
+  CoresidentGrid* grid = nullptr;    // the launch whose blocks take turns with this one
+  bool leaving = false;              // the next wait() goes to `main` instead of another thread
+  Fiber* next_turn = nullptr;        // who continues then; null: nobody has started
   Fiber main;                        // the OS thread's own context
   std::vector<Fiber*> fibers, idle;  // idle: without a CUDA thread
   std::array<Fiber*, kMaxThreads> thread{};
@@ -202,6 +217,9 @@ void perform_ldmatrix(Worker& worker, Warp& warp, std::uint32_t lanes);
 
 inline Warp& this_warp() { return context.worker->warps[context.thread.linear >> 5]; }
 inline unsigned this_lane() { return context.thread.linear & 31; }
+
+// How many blocks an emulated device holds at once (runtime_device.cpp).
+std::uint64_t coresident_limit(unsigned threads, std::size_t shared_bytes);
 
 // Workers that are inside a block and not spinning (livelock detection).
 extern std::atomic<int> busy_workers;

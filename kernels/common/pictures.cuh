@@ -46,10 +46,9 @@ GPUNN_DEVICE std::int64_t picture_first() {
 }
 GPUNN_DEVICE std::int64_t picture_stride() { return static_cast<std::int64_t>(gridDim.x) * kPictureThreads; }
 
-/// `blocks` of them; beyond 2^30 they take several turns.
-inline Grid picture_grid(std::int64_t blocks) {
-  constexpr std::int64_t kMostBlocks = std::int64_t{1} << 30;
-  return {dim3(static_cast<unsigned>(blocks < kMostBlocks ? blocks : kMostBlocks)), dim3(kPictureThreads)};
+/// `blocks` of them; beyond `most` they take several turns.
+inline Grid picture_grid(std::int64_t blocks, std::int64_t most = std::int64_t{1} << 30) {
+  return {dim3(static_cast<unsigned>(blocks < most ? blocks : most)), dim3(kPictureThreads)};
 }
 /// A thread per element.
 inline Grid picture_thread_grid(std::int64_t n) {

@@ -103,8 +103,7 @@ GPUNN_KERNEL __launch_bounds__(C::kThreads) conv2d_dw_mma_kernel(const __grid_co
     load(step + kStages - 1);
     multiply_stage<C, Load::kAcross, Load::kAcross>(stages + step % kStages * C::kStageSize, m, n, sum);
   }
-  ptx::cp_async_wait_all();
-  __syncthreads();  // nothing arrives in or is read from the stages any more: they become the warps' scratch
+  __syncthreads();  // all copies were waited for; all have read the stages, which become the warps' scratch
   float* const own = reinterpret_cast<float*>(memory) + warp * kScratch<C>;
   store_sums<C>(sum, own, false, [&](int row, int column, float v) {
     deliver<T>(p, part, part.origin.m + m + row, part.origin.n + n + column, v);

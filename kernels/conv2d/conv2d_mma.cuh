@@ -108,8 +108,7 @@ GPUNN_KERNEL __launch_bounds__(C::kThreads) conv2d_fwd_mma_kernel(const __grid_c
     load(step + kStages - 1);
     mma_tile::multiply_stage<C, Gather<C>::kAcross, kDx>(stages + step % kStages * C::kStageSize, m, n, sum);
   }
-  ptx::cp_async_wait_all();
-  __syncthreads();  // nothing arrives in or is read from the stages any more: they become the warps' scratch
+  __syncthreads();  // all copies were waited for; all have read the stages, which become the warps' scratch
   float* const own = reinterpret_cast<float*>(memory) + warp * mma_tile::kScratch<C>;
   mma_tile::store_sums<C>(sum, own, p.to.channel != 1, [&](int row, int column, float v) {
     deliver<T>(p, part, places[m + row], part.origin.n + n + column, v);

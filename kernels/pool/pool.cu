@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kWarps = kPictureThreads / kWarpSize;
 constexpr std::int32_t kNowhere = 0x7fffffff;
+constexpr std::int64_t kBlocksAtOnce = 1056;  // eight on each of 132 multiprocessors; not measured
 constexpr double kWideWindow = 32;  // pixels from which a window is shared out: a warp's lanes; not measured
 
 /// Either problem. `indices` may be null.
@@ -216,18 +217,18 @@ void launch_windows(DType dtype, Windows g, const Exec& exec) {
     if (wide && !g.sizes.channels_last)
       return launch("pool_fwd_warp_kernel", pool_fwd_warp_kernel<T, A>,
                     picture_grid((g.sizes.y_elements() + kWarps - 1) / kWarps), exec, g);
-    for_picture_vectors<T>(g.sizes.channels_last, g.sizes.C, g.x, g.y, g.indices,
-                           [&]<int kVec>(std::integral_constant<int, kVec>) {
-                             const std::int64_t tiles =
-                                 (picture_inner<kVec>(g.sizes.channels_last, g.sizes.C) + kWarpSize - 1) /
-                                 kWarpSize;
-                             if (wide)
-                               launch("pool_fwd_block_kernel", pool_fwd_block_kernel<T, kVec, A>,
-                                      picture_grid(g.sizes.N * g.sizes.y_pixels() * tiles), exec, g);
-                             else
-                               launch("pool_fwd_kernel", pool_fwd_kernel<T, kVec, A>,
-                                      picture_thread_grid(g.sizes.y_elements() / kVec), exec, g);
-                           });
+    for_picture_vectors<T>(
+        g.sizes.channels_last, g.sizes.C, g.x, g.y, g.indices,
+        [&]<int kVec>(std::integral_constant<int, kVec>) {
+          const std::int64_t tiles =
+              (picture_inner<kVec>(g.sizes.channels_last, g.sizes.C) + kWarpSize - 1) / kWarpSize;
+          if (wide)
+            launch("pool_fwd_block_kernel", pool_fwd_block_kernel<T, kVec, A>,
+                   picture_grid(g.sizes.N * g.sizes.y_pixels() * tiles, kBlocksAtOnce), exec, g);
+          else
+            launch("pool_fwd_kernel", pool_fwd_kernel<T, kVec, A>,
+                   picture_thread_grid(g.sizes.y_elements() / kVec), exec, g);
+        });
   });
 }
 

@@ -1,10 +1,9 @@
 #pragma once
 // Pooling: one number for each window of a picture, with PyTorch's names and defaults.
 //
-//   max_pool2d           the largest element; of equals the first in row-major order, and NaN before
-//   everything avg_pool2d           sum / divisor; the divisor is divisor_override if that is not 0, else the
-//   window's
-//                        elements, those of the padding (never what hangs over it) with count_include_pad
+//   max_pool2d           the largest element; of equals the first in row-major order, and NaN before all
+//   avg_pool2d           sum / divisor: divisor_override if that is not 0, else the window's elements, with
+//                        count_include_pad those of the padding, too (never what hangs over it)
 //   lp_pool2d            (sum of x^p)^(1/p), as PyTorch computes it: the root of |average| times the kernel
 //   adaptive_*_pool2d    P windows that cover the picture: rows floor(p H / P) up to ceil((p + 1) H / P)
 //   global_avg_pool2d    the mean of each channel
@@ -100,5 +99,15 @@ GPUNN_API Tensor lp_pool1d(const Tensor& x, double norm_type, std::int64_t kerne
 GPUNN_API Tensor adaptive_avg_pool1d(const Tensor& x, std::int64_t out);
 GPUNN_API Tensor adaptive_max_pool1d(const Tensor& x, std::int64_t out);
 GPUNN_API MaxPoolResult adaptive_max_pool1d_with_indices(const Tensor& x, std::int64_t out);
+
+struct MaxUnpool1dOptions {
+  std::int64_t stride = 0;  // 0: the kernel
+  std::int64_t padding = 0;
+  std::optional<std::int64_t> output_size{};
+  bool check_indices = true;
+};
+/// x [N, C, Q] and i64 `indices` of its shape to [N, C, L].
+GPUNN_API Tensor max_unpool1d(const Tensor& x, const Tensor& indices, std::int64_t kernel,
+                              const MaxUnpool1dOptions& options = {});
 
 }  // namespace gpunn

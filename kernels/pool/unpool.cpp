@@ -1,4 +1,4 @@
-// max_unpool2d: a scatter into zeros, a channel's pixels in a row.
+// max_unpool2d and max_unpool1d: a scatter into zeros, a channel's pixels in a row.
 #include <array>
 
 #include "gpunn/core/op.h"
@@ -49,6 +49,20 @@ Tensor max_unpool2d(const Tensor& x, const Tensor& indices, Size2d kernel, const
   if (rank == 3) return y.reshape({C, H, W});
   const Tensor picture = y.reshape({N, C, H, W});
   return x.layout() == Layout::channels_last ? picture.contiguous(Layout::channels_last) : picture;
+}
+
+Tensor max_unpool1d(const Tensor& x, const Tensor& indices, std::int64_t kernel,
+                    const MaxUnpool1dOptions& options) {
+  OpScope scope("max_unpool1d");
+  check_floating(x, "x");
+  GPUNN_CHECK(x.dim() == 2 || x.dim() == 3, "expected x [N, C, Q] or [C, Q], got ", x.shape());
+  GPUNN_CHECK(indices.defined() && indices.shape() == x.shape(), "expected indices of the shape ", x.shape(),
+              " of x");
+  MaxUnpoolOptions picture{.stride = {options.stride == 0 ? 0 : 1, options.stride},
+                           .padding = {0, options.padding},
+                           .check_indices = options.check_indices};
+  if (options.output_size) picture.output_size = Size2d(1, *options.output_size);
+  return max_unpool2d(x.unsqueeze(-2), indices.unsqueeze(-2), {1, kernel}, picture).squeeze(-2);
 }
 
 }  // namespace gpunn

@@ -31,17 +31,11 @@
 
 #include "gpunn/core/api.h"
 #include "gpunn/core/tensor.h"
+#include "gpunn/kernels/rnn/rnn_mode.h"
 
 namespace gpunn {
 
 class Packing;
-
-enum class RnnMode : std::uint8_t { tanh, relu, lstm, gru };
-
-/// 1, 1, 4, 3.
-constexpr std::int64_t gates_of(RnnMode mode) {
-  return mode == RnnMode::lstm ? 4 : mode == RnnMode::gru ? 3 : 1;
-}
 
 struct RnnWeights {
   Tensor w_ih;  // [G H, K]

@@ -6,7 +6,7 @@
 
 #include "gpunn/core/hd.h"
 #include "gpunn/core/implementation.h"
-#include "gpunn/kernels/rnn/rnn.h"
+#include "gpunn/kernels/rnn/rnn_mode.h"
 
 namespace gpunn {
 
@@ -22,7 +22,7 @@ struct RnnSizes {
   std::int64_t rows;  // T B when all sequences are equally long
 
   bool operator==(const RnnSizes&) const = default;
-  constexpr std::int64_t G() const { return gates_of(mode); }
+  GPUNN_HD constexpr std::int64_t G() const { return gates_of(mode); }
   /// GRU's third product stands alone: `extra` is kept for it.
   constexpr bool has_extra() const { return mode == RnnMode::gru; }
   constexpr bool has_cells() const { return mode == RnnMode::lstm; }

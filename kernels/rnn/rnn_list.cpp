@@ -6,16 +6,50 @@
 namespace gpunn {
 namespace {
 
+template <class P>
+const char* f32_only(const P& p) {
+  return p.dtype == DType::f32 ? nullptr : "f32 only";
+}
+#if GPUNN_HAS_CUDA
+template <class P>
+const char* cell_reason(const P& p) {
+  return device_dtype_reason(p.dtype);
+}
+#endif
+
 const Implementation<RnnForwardProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"persistent", DeviceType::cuda, rnn_fwd_persistent_reason, rnn_fwd_persistent_workspace,
+     Determinism::bitwise, rnn_fwd_persistent_cuda},
+    {"steps", DeviceType::cuda, rnn_fwd_steps_reason, rnn_fwd_steps_workspace, Determinism::bitwise,
+     rnn_fwd_steps_cuda},
+#endif
+    {"cpu", DeviceType::cpu, rnn_fwd_cpu_reason, rnn_fwd_cpu_workspace, Determinism::bitwise, rnn_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_fwd_ref},
 };
 const Implementation<RnnBackwardProblem> kBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"persistent", DeviceType::cuda, rnn_bwd_persistent_reason, rnn_bwd_persistent_workspace,
+     Determinism::bitwise, rnn_bwd_persistent_cuda},
+    {"steps", DeviceType::cuda, rnn_bwd_steps_reason, rnn_bwd_steps_workspace, Determinism::bitwise,
+     rnn_bwd_steps_cuda},
+#endif
+    {"cpu", DeviceType::cpu, rnn_bwd_cpu_reason, rnn_bwd_cpu_workspace, Determinism::bitwise, rnn_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_bwd_ref},
 };
 const Implementation<RnnCellProblem> kCellForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cell_reason, nullptr, Determinism::bitwise, rnn_cell_fwd_cuda},
+#endif
+    {"cpu", DeviceType::cpu, f32_only<RnnCellProblem>, nullptr, Determinism::bitwise, rnn_cell_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_fwd_ref},
 };
 const Implementation<RnnCellBackwardProblem> kCellBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, cell_reason, nullptr, Determinism::bitwise, rnn_cell_bwd_cuda},
+#endif
+    {"cpu", DeviceType::cpu, f32_only<RnnCellBackwardProblem>, nullptr, Determinism::bitwise,
+     rnn_cell_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_bwd_ref},
 };
 

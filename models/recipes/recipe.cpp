@@ -91,14 +91,17 @@ void RecipeContext::hash_steps(TrainerOptions& options, Module& model, const Opt
 // In the order of difficulty, as `gpunn recipes` shows them.
 std::span<const Recipe* const> recipes() noexcept {
   static constexpr const Recipe* kAll[] = {
-      &kPerceptronAnd,    &kPerceptronOr, &kPerceptronXor,   &kXor,
-      &kBoxApproximation, &kForwardTrace, &kWorkedNumbers,   &kAutogradDemo,
-      &kGradientDescent,  &kRosenbrock,   &kInitStudy,       &kDigitsMlp,
-      &kMnistMlp,         &kMnistOnline,  &kFashionLogistic, &kFashionMlp,
-      &kCircles,          &kHandFeatures, &kDimensionality,  &kLearningRates,
-      &kConvFilters,      &kShapesCnn,    &kFashionCnn,      &kMnistCnn,
-      &kCifarResnet,      &kTransfer,     &kSegmentUnet,     &kDetectShapes,
-      &kForecastLstm,     &kSentiment};
+      // Feed-forward networks.
+      &kPerceptronAnd, &kPerceptronOr, &kPerceptronXor, &kXor, &kBoxApproximation, &kForwardTrace,
+      &kWorkedNumbers, &kAutogradDemo, &kGradientDescent, &kRosenbrock, &kInitStudy, &kDigitsMlp, &kMnistMlp,
+      &kMnistOnline, &kFashionLogistic, &kFashionMlp, &kCircles, &kHandFeatures, &kDimensionality,
+      &kLearningRates,
+      // Convolution.
+      &kConvFilters, &kShapesCnn, &kFashionCnn, &kMnistCnn, &kCifarResnet, &kTransfer, &kSegmentUnet,
+      &kDetectShapes,
+      // Sequences.
+      &kCharRnn, &kVanishingGradient, &kShakespeareLstm, &kShakespeareGru, &kForecastLstm, &kSentiment,
+      &kNames};
   return kAll;
 }
 

@@ -66,6 +66,19 @@ constexpr Row kRows[] = {
     {"wgmma_stride", wrong, wrong, wrong},
     {"wgmma_reuse", wrong, wrong, tsan},
     {"tma_misaligned", report, report, report},
+    {"grid_ok", nothing, nothing, nothing},
+    {"grid_split_ok", nothing, nothing, nothing},
+    {"grid_before_read", wrong, wrong, tsan},
+    {"grid_before_reuse", wrong, wrong, tsan},
+    {"grid_write_after_arrive", luck, luck, tsan},
+    {"grid_release", luck, luck, tsan},
+    {"grid_acquire", luck, luck, tsan},
+    {"grid_missing_arrival", report, report, report},
+    {"grid_ordinary_launch", report, report, report},
+    {"grid_shared_ok", nothing, nothing, nothing},
+    {"grid_shared_oob", report, ubsan, luck},
+    {"higher_block_ok", nothing, nothing, nothing},
+    {"higher_block", report, report, report},
 };
 
 #if defined(__SANITIZE_THREAD__)
@@ -147,6 +160,18 @@ TEST(PlantedBugOrders, WarpPrioritiesShowAMissingBarrier) {
     wrong_answers +=
         run_bugs("GPUNN_EMU_SCHEDULE=pct GPUNN_EMU_SEED=" + std::to_string(seed), "sync_war").status != 0;
   EXPECT_EQ(wrong_answers, 3);
+}
+
+// A write behind the arrival is seen only when another block goes on between the two.
+TEST(PlantedBugOrders, OtherBlocksShowAWriteAfterTheArrival) {
+  int wrong_answers = 0;
+  for (int seed = 1; seed <= 3; ++seed)
+    for (const char* schedule : {"pct", "random"})
+      wrong_answers +=
+          run_bugs("GPUNN_EMU_SCHEDULE=" + std::string(schedule) + " GPUNN_EMU_SEED=" + std::to_string(seed),
+                   "grid_write_after_arrive")
+              .status != 0;
+  EXPECT_GE(wrong_answers, 4);
 }
 
 // A process may end while kernels run and more wait: at once, with its own exit code.

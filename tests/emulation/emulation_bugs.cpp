@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "tests/emulation/bug_kernels.h"
+#include "tests/emulation/coresident_kernels.h"
 #include "tests/emulation/device_array.h"
 #include "tests/emulation/hopper_kernels.h"
 
@@ -189,6 +190,28 @@ bool hopper_tile(HopperBug bug) {
   return right;
 }
 
+bool exchange(GridBug bug) {
+  DeviceArray<float> x(small_numbers(kCount)), values(kCount), y(kCount);
+  DeviceArray<unsigned> counter(std::vector<unsigned>{0});
+  require_success(launch_exchange(bug, kExchangeShape, {x.data(), values.data(), y.data(), counter.data()}),
+                  "launch");
+  return near_all(y.download(), expected_exchange(x.host, kExchangeShape));
+}
+
+bool grid_shared(int offset) {
+  DeviceArray<unsigned> counter(std::vector<unsigned>{0});
+  return check([&](auto* x, auto* y) { return launch_grid_shared_offset(offset, x, y, counter.data()); }, 0,
+               kCount, x_at);
+}
+
+bool higher_block(bool coresident) {
+  DeviceArray<unsigned> flags(kHigherBlocks);
+  flags.fill_zero();
+  require_success(launch_higher_block(coresident, flags.data()), "launch");
+  require_success(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  return true;
+}
+
 // Leaves main with a kernel running and more waiting behind it.
 [[noreturn]] void exit_with_pending_work() {
   DeviceArray<float> y(kCount);
@@ -257,6 +280,19 @@ const Case kCases[] = {
     {"wgmma_stride", [] { return hopper_tile(HopperBug::wrong_stride); }},
     {"wgmma_reuse", [] { return hopper_tile(HopperBug::early_reuse); }},
     {"tma_misaligned", [] { return hopper_tile(HopperBug::misaligned); }},
+    {"grid_ok", [] { return exchange(GridBug::none); }},
+    {"grid_split_ok", [] { return exchange(GridBug::none_split); }},
+    {"grid_before_read", [] { return exchange(GridBug::no_barrier_before_read); }},
+    {"grid_before_reuse", [] { return exchange(GridBug::no_barrier_before_reuse); }},
+    {"grid_write_after_arrive", [] { return exchange(GridBug::write_after_arrive); }},
+    {"grid_release", [] { return exchange(GridBug::no_release); }},
+    {"grid_acquire", [] { return exchange(GridBug::no_acquire); }},
+    {"grid_missing_arrival", [] { return exchange(GridBug::missing_arrival); }},
+    {"grid_ordinary_launch", [] { return exchange(GridBug::ordinary_launch); }},
+    {"grid_shared_ok", [] { return grid_shared(0); }},
+    {"grid_shared_oob", [] { return grid_shared(1); }},
+    {"higher_block_ok", [] { return higher_block(true); }},
+    {"higher_block", [] { return higher_block(false); }},
 };
 
 int run(const char* name) {

@@ -21,6 +21,7 @@ struct Convolution {
   bool tf32 = false;
   std::vector<DType> dtypes{};  // empty: all
   bool orders = false;          // repeat under thread orders of the emulator
+  bool cpu_blocks = false;      // not for an emulated GPU
 };
 
 std::string text(Size2d s) {
@@ -80,7 +81,7 @@ CaseOptions options_of(const Convolution& q, std::int64_t terms) {
   o.k = static_cast<double>(terms) + 2;
   o.scale = Scale::absolute;
   o.dtypes = q.dtypes;
-  o.small = q.orders;
+  o.small = q.orders, o.cpu_blocks = q.cpu_blocks;
   if (q.tf32) {
     // Operands lose 13 bits: two rounding errors of 2^-11 a product, 2^13 units of f32.
     o.c = 8192;
@@ -239,6 +240,13 @@ void add_groups(Suite& suite) {
                    .groups = 4,
                    .bias = true});
   add_both(suite, {.N = 2, .C = 6, .H = 6, .W = 6, .K = 18, .R = 2, .S = 3, .groups = 6, .same = true});
+  // A GPU's block goes round its loop again: over the filters of a channel, over the images of dw.
+  Convolution again{.N = 1, .C = 2, .H = 5, .W = 4, .K = 4, .R = 3, .S = 3, .pad = 1, .groups = 2};
+  again.orders = true;
+  add_dx(suite, again);
+  Convolution images{.N = 17, .C = 530, .H = 2, .W = 2, .K = 530, .R = 3, .S = 3, .pad = 1, .groups = 530};
+  images.dtypes = {DType::f32};
+  add_dw(suite, images);
 }
 
 /// More than 2^16 of one size after the other: a grid's second and third dimension end there. One op each
@@ -287,7 +295,9 @@ void add_tiles(Suite& suite) {
     few.bias = true, few.channels_last = last, few.dtypes = some;
     add_forward(suite, few);
   }
-  add_forward(suite, {.N = 530, .C = 1, .H = 1, .W = 1, .K = 20, .R = 1, .S = 1, .dtypes = {DType::f32}});
+  Convolution turns{.N = 530, .C = 1, .H = 1, .W = 1, .K = 20, .R = 1, .S = 1, .dtypes = {DType::f32}};
+  turns.orders = true;
+  add_forward(suite, turns);
 }
 
 void add_tf32(Suite& suite) {
@@ -388,26 +398,81 @@ void add_channel_grads(Suite& suite) {
 void add_cpu_blocks(Suite& suite) {
   const std::vector<DType> f32{DType::f32};
   // Planes of 64 x 42 x 53 elements are more than a band takes.
-  Convolution q{.N = 1, .C = 64, .H = 42, .W = 52, .K = 5, .R = 3, .S = 3, .pad = 1, .dtypes = f32};
+  Convolution q{
+      .N = 1, .C = 64, .H = 42, .W = 52, .K = 5, .R = 3, .S = 3, .pad = 1, .dtypes = f32, .cpu_blocks = true};
   add_forward(suite, q);
   std::swap(q.C, q.K);
   add_dx(suite, q);
   // Parts of the pixels; parts of the filters for one picture.
-  add(suite, {.N = 4, .C = 12, .H = 20, .W = 20, .K = 20, .R = 3, .S = 3, .pad = 1, .dtypes = f32});
-  add(suite, {.N = 1, .C = 16, .H = 18, .W = 21, .K = 64, .R = 3, .S = 3, .dtypes = f32});
+  add(suite, {.N = 4,
+              .C = 12,
+              .H = 20,
+              .W = 20,
+              .K = 20,
+              .R = 3,
+              .S = 3,
+              .pad = 1,
+              .dtypes = f32,
+              .cpu_blocks = true});
+  add(suite, {.N = 1, .C = 16, .H = 18, .W = 21, .K = 64, .R = 3, .S = 3, .dtypes = f32, .cpu_blocks = true});
   // Several blocks of filters, in a row of panels that ends with one vector too many.
-  add(suite, {.N = 1, .C = 304, .H = 4, .W = 16, .K = 26, .R = 3, .S = 3, .pad = 1, .dtypes = f32});
+  add(suite, {.N = 1,
+              .C = 304,
+              .H = 4,
+              .W = 16,
+              .K = 26,
+              .R = 3,
+              .S = 3,
+              .pad = 1,
+              .dtypes = f32,
+              .cpu_blocks = true});
   // Several blocks of channels of x.
-  add_dw(suite, {.N = 2, .C = 520, .H = 16, .W = 16, .K = 8, .R = 1, .S = 1, .dtypes = f32});
+  add_dw(suite,
+         {.N = 2, .C = 520, .H = 16, .W = 16, .K = 8, .R = 1, .S = 1, .dtypes = f32, .cpu_blocks = true});
   // Depthwise: bands, and tiles of one to four vectors.
-  add_both(
-      suite,
-      {.N = 1, .C = 2, .H = 133, .W = 130, .K = 2, .R = 3, .S = 3, .pad = 1, .groups = 2, .dtypes = f32});
-  add_both(suite,
-           {.N = 1, .C = 3, .H = 13, .W = 61, .K = 3, .R = 5, .S = 5, .pad = 2, .groups = 3, .dtypes = f32});
-  add_both(suite,
-           {.N = 2, .C = 3, .H = 11, .W = 37, .K = 6, .R = 7, .S = 7, .pad = 3, .groups = 3, .dtypes = f32});
-  add_both(suite, {.N = 1, .C = 3, .H = 12, .W = 20, .K = 3, .R = 3, .S = 4, .groups = 3, .dtypes = f32});
+  add_both(suite, {.N = 1,
+                   .C = 2,
+                   .H = 133,
+                   .W = 130,
+                   .K = 2,
+                   .R = 3,
+                   .S = 3,
+                   .pad = 1,
+                   .groups = 2,
+                   .dtypes = f32,
+                   .cpu_blocks = true});
+  add_both(suite, {.N = 1,
+                   .C = 3,
+                   .H = 13,
+                   .W = 61,
+                   .K = 3,
+                   .R = 5,
+                   .S = 5,
+                   .pad = 2,
+                   .groups = 3,
+                   .dtypes = f32,
+                   .cpu_blocks = true});
+  add_both(suite, {.N = 2,
+                   .C = 3,
+                   .H = 11,
+                   .W = 37,
+                   .K = 6,
+                   .R = 7,
+                   .S = 7,
+                   .pad = 3,
+                   .groups = 3,
+                   .dtypes = f32,
+                   .cpu_blocks = true});
+  add_both(suite, {.N = 1,
+                   .C = 3,
+                   .H = 12,
+                   .W = 20,
+                   .K = 3,
+                   .R = 3,
+                   .S = 4,
+                   .groups = 3,
+                   .dtypes = f32,
+                   .cpu_blocks = true});
 }
 
 /// One infinity near the border: it reaches what sees it and nothing else, whatever is read beside it.

@@ -172,9 +172,24 @@ void add_special(Suite& suite, bool channels_last) {
     add_max(suite, w, channels_last, o, " -inf");
 }
 
+/// More wide windows than blocks run at once on a GPU: a block takes another one after its first.
+void add_turns(Suite& suite) {
+  CaseOptions o;
+  o.dtypes = {DType::f32}, o.small = true;
+  suite.add(
+      kMaxPool, "1100x1x6x6 in turns nhwc indices",
+      [] {
+        MaxPoolProblem p{};
+        p.sizes = sizes_of({1100, 1, 6, 6, 6, 6}, true), p.want_indices = true;
+        return p;
+      },
+      o);
+}
+
 }  // namespace
 
 void add_pool_cases(Suite& suite) {
+  add_turns(suite);
   for (const bool channels_last : {false, true}) {
     CaseOptions o, tied;
     tied.fills = {{"x", ties()}};

@@ -138,6 +138,14 @@ TEST_P(Pool, SeriesAndSinglePictures) {
   EXPECT_THAT(max_pool1d(series, 2).to_vector<float>(), ElementsAre(5, 8, 4));
   EXPECT_THAT(max_pool1d_with_indices(series, 3, {.stride = 2}).indices.to_vector<std::int64_t>(),
               ElementsAre(1, 3));
+  const MaxPoolResult pairs = max_pool1d_with_indices(series, 2);
+  EXPECT_THAT(max_unpool1d(pairs.values, pairs.indices, 2).to_vector<float>(), ElementsAre(0, 5, 0, 8, 0, 4));
+  const Tensor longer =
+      max_unpool1d(pairs.values, pairs.indices, 2, {.stride = 3, .padding = 1, .output_size = 8});
+  EXPECT_THAT(longer.to_vector<float>(), ElementsAre(0, 5, 0, 8, 0, 4, 0, 0));
+  expect_refused([&] { max_unpool1d(pairs.values, pairs.indices, 2, {.output_size = 9}); },
+                 "output_size between 4 and 8, got 9");
+  expect_refused([&] { max_unpool1d(pairs.values, series, 2); }, "the shape [1, 1, 3]");
   EXPECT_THAT(avg_pool1d(series, 2).to_vector<float>(), ElementsAre(3, 5, 3.5f));
   EXPECT_THAT(adaptive_avg_pool1d(series, 2).to_vector<float>(),
               ElementsAre(::testing::FloatNear(8 / 3.0f, 1e-6f), 5));

@@ -344,6 +344,9 @@ TEST(MaxUnpoolLayer, PutsMaximaBack) {
   EXPECT_EQ(y.shape(), x.shape());
   EXPECT_EQ(pool(y + 0.0 * x).shape(), pooled.values.shape());
   EXPECT_NEAR(sum(y).item(), sum(pooled.values).item(), 1e-5);
+  const MaxPoolResult series = MaxPool1d(2).forward_with_indices(testing::hashed({1, 3, 6}, 2));
+  MaxUnpool1d long_again(2);
+  EXPECT_EQ(long_again(series.values, series.indices).shape(), (Shape{1, 3, 6}));
 }
 
 template <class F>

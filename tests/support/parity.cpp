@@ -283,12 +283,14 @@ void report_never_run(Report& report) {
 Report run(const Suite& suite, const Options& options) {
   Report report;
   Rows rows(report);
+  const bool emulated = options.device.context().api().info().emulated;
   for (const Case& c : suite.cases()) {
     if (!options.op.empty() && c.op != options.op) continue;
     for (const DType dtype : dtypes_of(c)) {
       if (!options.dtypes.empty() && !std::count(options.dtypes.begin(), options.dtypes.end(), dtype))
         continue;
-      const bool too_large = options.most_elements > 0 && elements_of(c, dtype) > options.most_elements;
+      const bool too_large = (emulated && c.options.cpu_blocks) ||
+                             (options.most_elements > 0 && elements_of(c, dtype) > options.most_elements);
       std::optional<Prepared> prepared;
       for (std::size_t i = 0; i < c.entries.size(); ++i) {
         const EntryInfo& e = c.entries[i];

@@ -41,8 +41,9 @@ struct CaseOptions {
   std::vector<std::pair<std::string, std::string>> alias{};  // {output, input}: one buffer for both
   std::vector<std::string> zeros_ok{};                       // outputs that may be mostly zero, if there
   std::vector<DType> dtypes{};                               // empty: f32, f16 and bf16
-  std::int64_t shift = 0;  // elements by which every operand starts after a 256-byte boundary
-  bool small = false;      // cheap enough to repeat under 16 thread orders on an emulated GPU
+  std::int64_t shift = 0;   // elements by which every operand starts after a 256-byte boundary
+  bool small = false;       // cheap enough to repeat under 16 thread orders on an emulated GPU
+  bool cpu_blocks = false;  // sizes about the CPU's blocks, too large for an emulated GPU: left out there
 };
 
 /// A problem with its entries, whatever its type.

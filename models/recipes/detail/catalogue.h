@@ -12,6 +12,7 @@ extern const Recipe kCircles, kHandFeatures, kDimensionality;
 extern const Recipe kLearningRates;
 extern const Recipe kConvFilters, kShapesCnn, kFashionCnn, kMnistCnn, kCifarResnet;
 extern const Recipe kTransfer, kSegmentUnet, kDetectShapes;
+extern const Recipe kCharRnn, kVanishingGradient, kShakespeareLstm, kShakespeareGru, kNames;
 extern const Recipe kForecastLstm, kSentiment;
 
 }  // namespace gpunn

@@ -1,0 +1,63 @@
+#include "gpunn/models/recipes/detail/text_run.h"
+
+#include <set>
+
+#include "gpunn/core/autograd.h"
+#include "gpunn/layers/functional.h"
+#include "gpunn/training/data_loader.h"
+
+namespace gpunn::detail {
+
+TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options) {
+  const DataLoader loader(
+      run.data, {.batch_size = run.streams, .workers = static_cast<int>(run.workers), .device = device});
+  RecurrentState state;
+  std::int64_t window = 0;
+  const TrainStep step = [&](const Batch& batch) {
+    if (window == 0) state = {};
+    window = (window + 1) % run.data->windows();
+    run.optimizer.zero_grad();
+    CharRnnLoss out = run.model.loss(batch.inputs, batch.targets, state);
+    state = detach(out.state);
+    (run.loss_scale == 1 ? out.loss : out.loss * run.loss_scale).backward();
+    if (run.clip) run.clip(run.model.parameters());
+    run.optimizer.step();
+    return out.loss.detach();
+  };
+  return train(step, loader, run.test, options);
+}
+
+Evaluation evaluate_streams(CharRnn& model, const TokenStreams& data, std::int64_t streams, Device device) {
+  const NoGrad no_grad;
+  const bool was_training = model.is_training();
+  model.eval();
+  MeanLoss loss;
+  RecurrentState state;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(streams));
+  for (std::int64_t w = 0; w < data.windows(); ++w) {
+    for (std::size_t b = 0; b < rows.size(); ++b) rows[b] = w * streams + static_cast<std::int64_t>(b);
+    const Batch batch = data.get(rows);
+    CharRnnLoss out = model.loss(batch.inputs.to(device), batch.targets.to(device), state);
+    state = std::move(out.state);
+    loss.add(out.loss, batch.inputs.numel());
+  }
+  model.train(was_training);
+  return {.loss = loss.mean(), .samples = loss.samples()};
+}
+
+std::string sample_text(CharRnn& model, const CharacterVocab& vocab, std::string_view prompt,
+                        std::int64_t count, double temperature, std::uint64_t seed) {
+  TokenSampler sampler({.temperature = temperature}, seed);
+  return vocab.decode(model.generate(vocab.encode(prompt, "prompt"), count, sampler));
+}
+
+double piece_share(std::string_view sample, std::string_view text, std::size_t n) {
+  if (sample.size() < n) return 0;
+  std::set<std::string_view> pieces;
+  for (std::size_t i = 0; i + n <= text.size(); ++i) pieces.insert(text.substr(i, n));
+  std::size_t known = 0;
+  for (std::size_t i = 0; i + n <= sample.size(); ++i) known += pieces.count(sample.substr(i, n));
+  return static_cast<double>(known) / static_cast<double>(sample.size() - n + 1);
+}
+
+}  // namespace gpunn::detail

@@ -155,19 +155,29 @@ void on_every_target(F f) {
   EXPECT_GT(seen, 0);
 }
 
+void expect_reference(const Layer& layer, const char* name) {
+  const Floats want = layer.by_reference(), got = layer.by_cpu(1);
+  for (std::size_t i = 0; i < want.size(); ++i)
+    ASSERT_NEAR(got[i], want[i], 1e-5 * (1 + std::abs(want[i]))) << name << ", result " << i;
+}
+
 TEST(RnnCpu, EverySimdTargetEqualsTheReference) {
   on_every_target([] {
     for (const Kind& kind : kKinds) {
       const Layer uneven(kind, false, {3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1}, 37);
       const Layer reverse(kind, true, {3, 3, 2, 2, 2, 2, 1}, 84);
       const Layer unpacked(kind, false, {1, 1, 1, 1, 1}, 165);  // weights as they are
-      for (const Layer* layer : {&uneven, &reverse, &unpacked}) {
-        const Floats want = layer->by_reference(), got = layer->by_cpu(1);
-        for (std::size_t i = 0; i < want.size(); ++i)
-          ASSERT_NEAR(got[i], want[i], 1e-5 * (1 + std::abs(want[i]))) << kind.name << ", result " << i;
-      }
+      for (const Layer* layer : {&uneven, &reverse, &unpacked}) expect_reference(*layer, kind.name);
     }
   });
+}
+
+// Weights so large that a step's units are cut into chunks, packed and as they are.
+TEST(RnnCpu, ChunksOfLargeWeights) {
+  for (const Kind& kind : {kKinds[2], kKinds[4]}) {
+    expect_reference(Layer(kind, true, {5, 4, 3, 2}, 400), kind.name);
+    expect_reference(Layer(kind, false, {2, 1}, 400), kind.name);
+  }
 }
 
 // Through a cell: i, f, o are sigmoids of the sums, g is tanh of them.

@@ -9,8 +9,8 @@
 // least one.
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
-// of that id: B batch norms, C convolutions, G products, R row reductions, P sizes for a CPU, MEM-5 the
-// optimizer of a 124 M model.
+// of that id: B batch norms, C convolutions, G products, R row reductions, S recurrent layers, P sizes for a
+// CPU, MEM-5 the optimizer of a 124 M model.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -195,6 +195,7 @@ void add_primitive_rows(Bench& bench);
 void add_random_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
 void add_resize_rows(Bench& bench);
+void add_rnn_rows(Bench& bench);
 void add_scan_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);
 void add_sort_rows(Bench& bench);

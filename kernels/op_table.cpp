@@ -289,6 +289,7 @@ void add_pool(std::vector<OpInfo>& table) {
   for (const char* name : {"lp_pool2d", "lp_pool1d"})
     table.push_back({name, "pool", {}, "the root of avg_pool2d of powers"});
   table.push_back({"max_unpool2d", "pool", {}, "scatter into zeros"});
+  table.push_back({"max_unpool1d", "pool", {}, "max_unpool2d"});
   for (const char* name : {"interpolate", "interpolate_scale"})
     table.push_back({name, "resize", {describe(kResize), describe(kResizeBackward)}});
 }

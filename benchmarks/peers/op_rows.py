@@ -40,8 +40,9 @@ TURNS = 9
 MODES = ("eager", "compile", "graph")
 GOALS = {"softmax": ["P9"], "batch_norm": ["64x64x56x56"], "row_norm": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"],
          "add": ["4096x1024"], "mul": ["4096x1024"], "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"],
-         "matmul": ["P1", "P2", "P3"], "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"]}
-ID = re.compile(r"(?:[BCGRP]\d+|MEM-\d+) ")
+         "matmul": ["P1", "P2", "P3"], "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"],
+         "rnn_layer": ["P8"]}
+ID = re.compile(r"(?:[BCGRPS]\d+|MEM-\d+) ")
 
 # What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
 # can be (a forward pass whose backward is timed), and the call itself stays as it is.
@@ -249,6 +250,27 @@ def convolution_end(row):
     return Call((dy, y), end)
 
 
+def recurrent(training):
+    """Whole layers: forward without a graph, or forward and all gradients, those of the inputs included."""
+    def make(row):
+        torch, (B, T, H) = row.torch, row.shape
+        mode = row.case.split()[2 if row.id else 1]
+        layers = int((re.findall(r"layers (\d+)", row.case) or [1])[0])
+        build = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}.get(mode, torch.nn.RNN)
+        options = {} if mode in ("lstm", "gru") else {"nonlinearity": mode}
+        net = build(H, H, layers, bidirectional="both ways" in row.case, **options).to(row.device, row.dtype)
+        x = row.values(T, B, H, grad=training)
+        dy = row.values(T, B, H * (1 + net.bidirectional))
+
+        def train():
+            with torch.enable_grad():
+                y = net(x)[0]
+            return torch.autograd.grad(y, [x, *net.parameters()], dy)
+        # No inputs to rotate: ours runs on one set, too.
+        return Call((), train if training else lambda: net(x), ("eager", "graph"))
+    return make
+
+
 def chain(row):
     """Composed, as eager PyTorch runs it: a pass over memory for each step."""
     torch, vector = row.torch, row.values(*row.shape[1:])
@@ -339,6 +361,8 @@ ROWS = {("chain", "forward"): chain,
         ("conv2d_dx", "forward"): convolution(0),
         ("conv2d_dw", "forward"): convolution(1),
         ("channel_grad", "backward"): convolution_end}
+ROWS |= {("rnn_layer", "forward"): recurrent(False),
+         ("rnn_layer", "training"): recurrent(True)}
 ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),
          ("max_pool2d", "backward"): backward_of(pool("max_pool2d")),
          ("avg_pool2d", "forward"): pool("avg_pool2d"),

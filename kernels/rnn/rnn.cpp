@@ -83,14 +83,22 @@ const std::int64_t* host_first_rows(const std::optional<Packing>& packing) {
 const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
 void* data_or_null(Tensor& t) { return t.defined() ? t.data() : nullptr; }
 
-Tensor or_zeros(const Tensor& state, const Tensor& x, const RnnSizes& s) {
-  return state.defined() ? state : zeros({s.B, s.H}, {.dtype = x.dtype(), .device = x.device()});
-}
-
-/// What the fused op leaves; the last three only when kept.
+/// What the fused op leaves; gates, cells and extra only when kept.
 struct Results {
   Tensor y, h, c, gates, cells, extra;
+  Tensor h0, c0;  // what it began with: the arguments, or zeros
 };
+
+/// One tensor of zeros serves both.
+void set_initial_states(const Arguments& in, Results& out) {
+  const RnnSizes& s = in.sizes;
+  out.h0 = in.h0;
+  if (s.has_cells()) out.c0 = in.c0;
+  if (out.h0.defined() && (out.c0.defined() || !s.has_cells())) return;
+  const Tensor none = zeros({s.B, s.H}, {.dtype = in.x.dtype(), .device = in.x.device()});
+  if (!out.h0.defined()) out.h0 = none;
+  if (!out.c0.defined() && s.has_cells()) out.c0 = none;
+}
 
 Results empty_results(const Arguments& in, bool keep) {
   const RnnSizes& s = in.sizes;
@@ -115,10 +123,10 @@ Results run_forward(const Arguments& in, bool keep) {
   const NoGrad off;
   const RnnSizes& s = in.sizes;
   Results out = empty_results(in, keep);
-  const Tensor h0 = or_zeros(in.h0, in.x, s), c0 = s.has_cells() ? or_zeros(in.c0, in.x, s) : Tensor();
+  set_initial_states(in, out);
   if (s.rows == 0) {
-    out.h.copy_(h0);
-    if (s.has_cells()) out.c.copy_(c0);
+    out.h.copy_(out.h0);
+    if (s.has_cells()) out.c.copy_(out.c0);
     return out;
   }
   const Tensor bias = input_bias(s.mode, in.w, s.H);
@@ -129,7 +137,7 @@ Results run_forward(const Arguments& in, bool keep) {
   RnnForwardProblem p{};
   p.dtype = in.x.dtype();
   p.gx = gx.data(), p.w_hh = in.w.w_hh.data(), p.b_hn = data_or_null(b_hn);
-  p.h0 = h0.data(), p.c0 = data_or_null(c0);
+  p.h0 = out.h0.data(), p.c0 = data_or_null(out.c0);
   p.first_row = first_rows(in.packing), p.host_first_row = host_first_rows(in.packing);
   p.y = out.y.data(), p.hn = out.h.data(), p.cn = data_or_null(out.c);
   p.gates = data_or_null(out.gates), p.cells = data_or_null(out.cells), p.extra = data_or_null(out.extra);
@@ -138,7 +146,7 @@ Results run_forward(const Arguments& in, bool keep) {
   const Tensor none;
   const Tensor& rows = in.packing ? in.packing->first_rows_on_device() : none;
   execute(Tuned(kRnnForward, p, in.x.context(), describe).list(), p,
-          {&gx, &in.w.w_hh, &b_hn, &h0, &c0, &rows},
+          {&gx, &in.w.w_hh, &b_hn, &out.h0, &out.c0, &rows},
           {&out.y, &out.h, &out.c, &out.gates, &out.cells, &out.extra});
   return out;
 }
@@ -159,7 +167,6 @@ SequenceGrads run_backward(const Arguments& in, const Results& kept, const Outpu
   const RnnSizes& s = in.sizes;
   DeviceContext& context = in.x.context();
   const DType dtype = in.x.dtype();
-  const Tensor h0 = or_zeros(in.h0, in.x, s), c0 = s.has_cells() ? or_zeros(in.c0, in.x, s) : Tensor();
   SequenceGrads g;
   g.dgx = empty_on(context, {s.rows, s.G() * s.H}, dtype);
   if (s.has_extra() && s.reset_after) g.dextra = empty_on(context, {s.rows, s.H}, dtype);
@@ -168,7 +175,7 @@ SequenceGrads run_backward(const Arguments& in, const Results& kept, const Outpu
   RnnBackwardProblem p{};
   p.dtype = dtype;
   p.dy = data_or_null(d.dy), p.dhn = data_or_null(d.dh), p.dcn = data_or_null(d.dc);
-  p.w_hh = in.w.w_hh.data(), p.h0 = h0.data(), p.c0 = data_or_null(c0);
+  p.w_hh = in.w.w_hh.data(), p.h0 = kept.h0.data(), p.c0 = data_or_null(kept.c0);
   p.y = kept.y.data(), p.gates = data_or_null(kept.gates);
   p.cells = data_or_null(kept.cells), p.extra = data_or_null(kept.extra);
   p.first_row = first_rows(in.packing), p.host_first_row = host_first_rows(in.packing);
@@ -179,7 +186,8 @@ SequenceGrads run_backward(const Arguments& in, const Results& kept, const Outpu
   const Tensor none;
   const Tensor& rows = in.packing ? in.packing->first_rows_on_device() : none;
   execute(Tuned(kRnnBackward, p, context, describe).list(), p,
-          {&d.dy, &d.dh, &d.dc, &in.w.w_hh, &h0, &c0, &kept.y, &kept.gates, &kept.cells, &kept.extra, &rows},
+          {&d.dy, &d.dh, &d.dc, &in.w.w_hh, &kept.h0, &kept.c0, &kept.y, &kept.gates, &kept.cells,
+           &kept.extra, &rows},
           {&g.dgx, &g.dextra, &g.dh0, &g.dc0});
   return g;
 }
@@ -255,6 +263,7 @@ Gradients composed_gradients(const Arguments& in, const OutputGrads& d, const Ba
 struct SequenceRule {
   Saved x, h0, c0, w_ih, w_hh, b_ih, b_hh;
   Saved y, gates, cells, extra;
+  Saved first_h, first_c;  // Results::h0 and c0
   RnnSizes sizes;
   std::optional<Packing> packing;
 
@@ -270,6 +279,8 @@ struct SequenceRule {
         gates(out.gates),
         cells(out.cells),
         extra(out.extra),
+        first_h(out.h0),
+        first_c(out.c0),
         sizes(in.sizes),
         packing(in.packing) {}
 
@@ -279,7 +290,7 @@ struct SequenceRule {
     if (b.creates_graph()) return composed_gradients(in, d, b);
     for (Tensor* t : {&d.dy, &d.dh, &d.dc})
       if (t->defined()) *t = t->contiguous();
-    return fused_gradients(in, {y(b), {}, {}, gates(b), cells(b), extra(b)}, d, b);
+    return fused_gradients(in, {y(b), {}, {}, gates(b), cells(b), extra(b), first_h(b), first_c(b)}, d, b);
   }
 };
 

@@ -211,8 +211,7 @@ GPUNN_DEVICE void sum_slices(typename C::T* own, int size, std::int64_t K, Load 
     product(own + from * size, k);
     from = from + 1 == C::kStages ? 0 : from + 1;
   }
-  ptx::cp_async_wait_all();
-  __syncwarp();  // nothing arrives in or is read from the stages any more
+  __syncwarp();  // every slice has arrived and been read: the stages are free
 }
 
 /// A lane's sums to the warp's own array [kM, kLdSum].

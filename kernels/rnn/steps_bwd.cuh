@@ -80,9 +80,14 @@ GPUNN_DEVICE void rnn_backward_block(const RnnBackwardProblem& p, const RnnBackw
   }
 }
 
+/// Sequences that have this step, or at least the one before it in backward.
+inline std::int64_t rnn_backward_batch(const RnnBackwardStep& s) {
+  return s.rows.now.batch > s.rows.next.batch ? s.rows.now.batch : s.rows.next.batch;
+}
+
 template <class C>
 Grid rnn_backward_grid(const RnnBackwardProblem& p, const RnnBackwardStep& s) {
-  const std::int64_t batch = s.rows.now.batch > s.rows.next.batch ? s.rows.now.batch : s.rows.next.batch;
+  const std::int64_t batch = rnn_backward_batch(s);
   const std::int64_t blocks = (batch + C::kM - 1) / C::kM * ((p.sizes.H + C::kN - 1) / C::kN);
   return {dim3(static_cast<unsigned>(blocks)), dim3(C::kThreads),
           static_cast<std::size_t>(C::kWarps * rnn_product::kOwnBytes<C, kRnnBackwardStage<C>>)};
@@ -91,7 +96,7 @@ Grid rnn_backward_grid(const RnnBackwardProblem& p, const RnnBackwardStep& s) {
 /// Calls f with the tile's rows as an integral constant.
 template <class F>
 void rnn_for_backward_tile(const RnnBackwardProblem& p, const RnnBackwardStep& s, F f) {
-  if (rnn_tile_rows(s.rows.now.batch, (p.sizes.H + 31) / 32) == 64)
+  if (rnn_tile_rows(rnn_backward_batch(s), (p.sizes.H + 31) / 32, s.multiprocessors) == 64)
     return f(std::integral_constant<int, 64>{});
   f(std::integral_constant<int, 16>{});
 }

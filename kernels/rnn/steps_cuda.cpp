@@ -1,4 +1,6 @@
 // The loops of the step kernels: a launch per step, two for GRU with the reset before the product.
+#include "gpunn/core/device_api.h"
+#include "gpunn/core/runtime.h"
 #include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/rnn/steps_impl.h"
 
@@ -24,6 +26,8 @@ std::size_t state_bytes(const RnnSizes& s) {
   const auto bytes = static_cast<std::size_t>(s.B * s.H) * sizeof(float);
   return (bytes + 63) / 64 * 64;
 }
+
+std::int64_t multiprocessors(const Exec& exec) { return exec.device->api().info().multiprocessors; }
 
 void forward_step(const RnnForwardProblem& p, const RnnForwardStep& s, const Exec& exec) {
   if (tensor_cores(p.dtype, p.tf32)) return rnn_fwd_step_mma_cuda(p, s, exec);
@@ -64,6 +68,7 @@ void rnn_fwd_steps_cuda(const RnnForwardProblem& p, const Exec& exec) {
   void* const kept = two_phases(p.sizes) && !p.extra
                          ? static_cast<std::byte*>(exec.workspace) + state_bytes(p.sizes)
                          : nullptr;
+  s.multiprocessors = multiprocessors(exec);
   s.bytes = rnn_piece_bytes({p.w_hh, p.h0, p.y, p.extra}, H, p.dtype);
   for (std::int64_t i = 0; i < p.sizes.T; ++i) {
     s.rows = rnn_rows(p, p.host_first_row, i);
@@ -90,6 +95,7 @@ void rnn_bwd_steps_cuda(const RnnBackwardProblem& p, const Exec& exec) {
   const std::int64_t H = p.sizes.H, GH = p.sizes.G() * H;
   RnnBackwardStep s{};
   s.carry = static_cast<float*>(exec.workspace);
+  s.multiprocessors = multiprocessors(exec);
   s.bytes = rnn_piece_bytes({p.w_hh, p.dgx, p.dextra}, H, p.dtype);
   // Down to one before the first step: it has only gradients of initial states.
   for (std::int64_t i = p.sizes.T - 1; i >= -1; --i) {

@@ -120,7 +120,7 @@ template <class F>
 void rnn_for_forward_tile(const RnnForwardProblem& p, const RnnForwardStep& s, F f) {
   const auto rows = [&](auto gates) {
     constexpr int kUnits = (gates.value == 3 ? 48 : 32) / gates.value;
-    const int M = rnn_tile_rows(s.rows.now.batch, (p.sizes.H + kUnits - 1) / kUnits);
+    const int M = rnn_tile_rows(s.rows.now.batch, (p.sizes.H + kUnits - 1) / kUnits, s.multiprocessors);
     return M == 64 ? f(gates, std::integral_constant<int, 64>{})
                    : f(gates, std::integral_constant<int, 16>{});
   };

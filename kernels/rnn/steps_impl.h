@@ -20,6 +20,7 @@ struct RnnForwardStep {
   float* state;  // [B, H]: lstm c, between gru's phases z
   void* reset;   // [batch, H]: r h_prev between the phases
   int bytes;     // that may move at a time: 16, 4 or those of an element
+  std::int64_t multiprocessors;
 };
 
 struct RnnBackwardStep {
@@ -31,11 +32,12 @@ struct RnnBackwardStep {
   std::int64_t left_rows, split, K;
   float* carry;  // [B, H]: lstm dc, gru the part of dh that meets no product
   int bytes;
+  std::int64_t multiprocessors;
 };
 
-/// Rows of a block's tile: 64 where that still gives every multiprocessor of an H100 a block.
-constexpr int rnn_tile_rows(std::int64_t batch, std::int64_t unit_tiles) {
-  return batch > 32 && (batch + 63) / 64 * unit_tiles >= 132 ? 64 : 16;
+/// Rows of a block's tile: 64 where that still gives three quarters of the multiprocessors a block.
+constexpr int rnn_tile_rows(std::int64_t batch, std::int64_t unit_tiles, std::int64_t multiprocessors) {
+  return batch > 32 && (batch + 63) / 64 * unit_tiles * 4 >= multiprocessors * 3 ? 64 : 16;
 }
 
 /// Bytes that rows of H elements at these addresses let move at a time.

@@ -133,6 +133,11 @@ TEST_P(Pool, UnpoolUndoesPool) {
   EXPECT_EQ(max_pool2d(larger.select(0, 0) + 100.0, 2).shape(), Shape({3, 2, 2}));
 }
 
+template <class F>
+void expect_refused(F f, const char* message) {
+  EXPECT_THAT(f, ThrowsMessage<InvalidArgument>(HasSubstr(message)));
+}
+
 TEST_P(Pool, SeriesAndSinglePictures) {
   const Tensor series = Tensor::from(std::vector<float>{1, 5, 2, 8, 3, 4}, {1, 1, 6}, {.device = device()});
   EXPECT_THAT(max_pool1d(series, 2).to_vector<float>(), ElementsAre(5, 8, 4));
@@ -191,11 +196,6 @@ TEST_P(Pool, EmptyBatch) {
   const Tensor none = empty({0, 1, 2, 2}, {.device = device()});
   EXPECT_EQ(max_unpool2d(none, zeros({0, 1, 2, 2}, {.dtype = DType::i64, .device = device()}), 2).shape(),
             Shape({0, 1, 4, 4}));
-}
-
-template <class F>
-void expect_refused(F f, const char* message) {
-  EXPECT_THAT(f, ThrowsMessage<InvalidArgument>(HasSubstr(message)));
 }
 
 TEST_P(Pool, BadInput) {

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -33,12 +34,16 @@ struct Sequence {
   bool small = false;
   std::int64_t shift = 0;
   double half_factor = 2;
+  bool tf32 = false;
+  bool cpu_only = false;  // too long for an emulated GPU
+  std::vector<DType> dtypes{};
 
   std::string name(const std::string& what = "") const {
     std::string text =
         std::string(kind.name) + " " + std::to_string(T) + "x" + std::to_string(B) + "x" + std::to_string(H);
     if (!lengths.empty()) text += " packed";
     if (reverse) text += " reverse";
+    if (tf32) text += " tf32";
     return text + what;
   }
 };
@@ -68,6 +73,7 @@ template <class P>
 P problem(const Sequence& s, const Rows& rows) {
   P p{};
   p.sizes = {s.kind.mode, s.reverse, s.kind.reset_after, s.T, s.B, s.H, rows ? rows->back() : s.T * s.B};
+  p.tf32 = s.tf32;
   if (rows) {
     p.first_row = static_cast<const std::int64_t*>(present());
     p.host_first_row = rows->data();
@@ -83,6 +89,12 @@ CaseOptions options_for(const Sequence& s, const Rows& rows) {
   o.scale = Scale::operand;
   o.small = s.small;
   o.shift = s.shift;
+  o.dtypes = s.dtypes;
+  o.cpu_blocks = s.cpu_only;
+  if (s.tf32) {
+    o.c = 16 * 8192.0;  // operands lose 13 bits
+    o.dtypes = {DType::f32};
+  }
   o.fills = {{"w_hh", fill::normal(0, 1 / std::sqrt(static_cast<double>(s.H)))},
              {"h0", fill::uniform(-1, 1)}};
   if (rows)
@@ -167,9 +179,6 @@ void add_sequences(Suite& suite, const Kind& kind) {
   add_both(suite, {kind, 9, 3, 16});
   add_both(suite, {kind, 2, 17, 33, true});
   add_both(suite, {kind, 3, 1, 64});
-  add_forward(suite, {kind, 1, 5, 165});  // so few rows that the CPU does not pack the weights
-  add_both(suite, {kind, 3, 14, 84});     // some tiles and blocks of the CPU's products, none full at the end
-  add_both(suite, packed(kind, {4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2}, 20, true));
   Sequence uneven = packed(kind, {5, 3, 3, 1}, 16);
   add_both(suite, uneven);
   uneven.reverse = true;
@@ -184,6 +193,28 @@ void add_sequences(Suite& suite, const Kind& kind) {
   add_backward(suite, {kind, 4, 3, 16}, {.dhn = false, .dcn = false}, ", dy alone");
   add_backward(suite, {kind, 4, 3, 16, true}, {.dy = false}, ", states alone");
   add_backward(suite, packed(kind, {3, 1}, 8), {.dy = false, .dcn = false}, ", dhn alone");
+}
+
+/// What only a GPU's kernels tell apart: several blocks that exchange states, tiles of 16 and of 64
+/// sequences, several tiles of a block, tensor cores for f32.
+void add_gpu_sequences(Suite& suite, const Kind& kind) {
+  Sequence blocks = packed(kind, {3, 2}, 17);
+  blocks.small = true;
+  add_both(suite, blocks);
+  Sequence many{kind, 2, 70, 33};
+  many.dtypes = {DType::f32};
+  add_both(suite, many);
+  many.tf32 = true;
+  add_both(suite, many);
+  std::vector<std::int64_t> lengths(70, 1);
+  std::fill_n(lengths.begin(), 40, 2);
+  std::fill_n(lengths.begin(), 20, 3);
+  Sequence joining = packed(kind, lengths, 34, true);
+  joining.dtypes = {DType::f16};
+  add_both(suite, joining);
+  Sequence few{kind, 3, 5, 20};
+  few.tf32 = true;
+  add_both(suite, few);
 }
 
 template <class P>
@@ -233,8 +264,18 @@ void add_cells(Suite& suite, RnnMode mode, std::int64_t B, std::int64_t H, std::
 }  // namespace
 
 void add_rnn_cases(Suite& suite) {
-  for (const Kind& kind : kKinds) add_sequences(suite, kind);
-  for (const Kind& kind : {kKinds[0], kKinds[2], kKinds[3]}) add_both(suite, {kind, 1024, 1, 3});
+  for (const Kind& kind : kKinds) {
+    add_sequences(suite, kind);
+    add_gpu_sequences(suite, kind);
+  }
+  for (const Kind& kind : {kKinds[0], kKinds[2], kKinds[3]}) {
+    Sequence longest{kind, 1024, 1, 3};
+    longest.dtypes = {DType::f32};
+    longest.cpu_only = kind.mode != RnnMode::lstm;
+    add_both(suite, longest);
+  }
+  // Tiles and blocks of the CPU's products, some of them not full.
+  for (const Kind& kind : {kKinds[2], kKinds[3]}) add_both(suite, {kind, 2, 9, 70});
   for (const RnnMode mode : {RnnMode::lstm, RnnMode::gru}) {
     add_cells(suite, mode, 1, 1);
     add_cells(suite, mode, 3, 5);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/rnn/rnn.h"
 #include "tests/support/gradcheck.h"
 

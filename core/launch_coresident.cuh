@@ -3,9 +3,9 @@
 // All blocks run at the same time or the launch is refused; under launch() a block may wait for one that gets
 // no room. A cooperative launch on a GPU.
 //
-// It can be captured into a graph like any launch (the attribute belongs to the graph's kernel node); the
-// limit is checked when the graph is made for the GPU. It waits until the GPU has room for all blocks, that
-// is, as a rule, until kernels of other streams have ended.
+// Under stream capture the attribute goes into the graph's kernel node, which CUDA allows (driver_types.h:
+// "valid for graph nodes"; not tried here). The launch waits until the GPU has room for all blocks, so that
+// it starts late beside long kernels of other streams.
 
 #include <cuda_runtime_api.h>
 

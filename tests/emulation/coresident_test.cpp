@@ -142,7 +142,7 @@ TEST_F(Coresident, OrdersShowWhatIsMissing) {
   EXPECT_EQ(wrong_orders(GridBug::none_split), 0);
   EXPECT_GE(wrong_orders(GridBug::no_barrier_before_read), 14);
   EXPECT_GE(wrong_orders(GridBug::no_barrier_before_reuse), 14);
-  EXPECT_GE(wrong_orders(GridBug::write_after_arrive), 6);  // nothing is seen in the 8 fixed orders
+  EXPECT_GE(wrong_orders(GridBug::write_after_arrive), 6);  // reversed order shows nothing
 }
 
 TEST_F(Coresident, AMissingArrivalIsReportedAtOnceAndTheDeviceGoesOn) {

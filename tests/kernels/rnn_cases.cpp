@@ -168,7 +168,7 @@ void add_sequences(Suite& suite, const Kind& kind) {
   add_both(suite, {kind, 2, 17, 33, true});
   add_both(suite, {kind, 3, 1, 64});
   add_forward(suite, {kind, 1, 5, 165});  // so few rows that the CPU does not pack the weights
-  add_both(suite, {kind, 3, 14, 84});  // some tiles and blocks of the CPU's products, none full at the end
+  add_both(suite, {kind, 3, 14, 84});     // some tiles and blocks of the CPU's products, none full at the end
   add_both(suite, packed(kind, {4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2}, 20, true));
   Sequence uneven = packed(kind, {5, 3, 3, 1}, 16);
   add_both(suite, uneven);

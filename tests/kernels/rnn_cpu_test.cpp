@@ -196,7 +196,8 @@ TEST(RnnCpu, GatesOfEveryMagnitude) {
   });
 }
 
-// Groups of sequences (many, long enough), and blocks of units (few sequences, large weights, packed and not).
+// Groups of sequences (many, long enough), and blocks of units (few sequences, large weights, packed and
+// not).
 TEST(RnnCpuRace, ThreadsDoNotChangeABit) {
   for (const Kind& kind : kKinds) {
     std::vector<std::int64_t> lengths(17, 20);

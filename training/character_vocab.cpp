@@ -10,6 +10,7 @@
 namespace gpunn {
 
 namespace {
+// What Unicode has for characters that cannot be shown.
 constexpr char32_t kReplacement = 0xFFFD;
 constexpr std::string_view kKind = "characters";
 }  // namespace
@@ -47,6 +48,7 @@ CharacterVocab CharacterVocab::from_state(std::string_view state, std::string_vi
   if (static_cast<std::int64_t>(characters.size()) != header.size)
     detail::throw_data(
         detail::concat(name, ": expected ", header.size, " characters, got ", characters.size()));
+  // Two ids of one character would make encode() and decode() disagree with the weights.
   std::unordered_set<char32_t> seen;
   for (std::size_t i = 0; i < characters.size(); ++i)
     if (!seen.insert(characters[i]).second)

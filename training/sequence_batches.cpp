@@ -45,6 +45,7 @@ std::vector<std::int64_t> taken(const std::vector<std::int64_t>& values,
   return out;
 }
 
+/// Fisher-Yates; std::shuffle may differ from one library to the next.
 template <class T>
 void shuffle(std::vector<T>& values, PhiloxStream& random) {
   for (std::size_t i = values.size(); i > 1; --i)
@@ -79,6 +80,7 @@ PackedTokens pack_tokens(std::span<const TokenSequence> sequences, std::int64_t 
   out.lengths = taken(lengths, out.order);
   std::vector<std::int64_t> tokens;
   tokens.reserve(static_cast<std::size_t>(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})));
+  // Lengths fall, so those that still have a token at step t are the first ones.
   for (std::int64_t t = 0; t < out.lengths[0]; ++t)
     for (std::size_t b = 0; b < out.lengths.size() && out.lengths[b] > t; ++b)
       tokens.push_back(sequences[static_cast<std::size_t>(out.order[b])][static_cast<std::size_t>(t)]);
@@ -168,6 +170,7 @@ Batch LabelledSequences::get(std::span<const std::int64_t> indices) const {
     rows.push_back(sequences_[static_cast<std::size_t>(index)]);
     labels.push_back(labels_[static_cast<std::size_t>(index)]);
   }
+  // A batch of nothing has no longest sequence.
   if (rows.empty())
     return {empty({0, 0}, {.dtype = DType::i64, .device = Device::cpu()}),
             empty({0}, {.dtype = DType::i64, .device = Device::cpu()})};

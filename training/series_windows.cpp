@@ -34,6 +34,7 @@ SeriesScaler SeriesScaler::fit(std::span<const double> values, std::int64_t vari
       check_finite(at(row), row * variables + v, variables);
       sum += at(row);
     }
+    // The mean first: a sum of squares less the squared mean loses everything where the mean is large.
     const double mean = sum / static_cast<double>(rows);
     for (std::int64_t row = 0; row < rows; ++row) squares += (at(row) - mean) * (at(row) - mean);
     const double deviation = std::sqrt(squares / static_cast<double>(rows));
@@ -74,6 +75,7 @@ SeriesWindows::SeriesWindows(std::span<const double> values, std::int64_t variab
   GPUNN_CHECK(options_.first >= 0 && options_.first < options_.end && options_.end <= rows,
               "expected rows to forecast within [0, ", rows, "), got [", options_.first, ", ", options_.end,
               ")");
+  // The first window that may be forecast has all of its input within the series.
   first_target_ = std::max(options_.first, options_.input);
   // Differences, not sums: a horizon near the largest integer must not overflow.
   const std::int64_t room = options_.end - first_target_ - options_.horizon;
@@ -115,6 +117,7 @@ double naive_forecast(std::span<const double> values, std::int64_t row, std::int
   GPUNN_CHECK(rows_ahead >= 1 && period >= 0,
               "expected rows_ahead of at least 1 and a period of at least 0, got ", rows_ahead, " and ",
               period);
+  // Whole periods back, as many as it takes to be known already.
   const std::int64_t back = period == 0 ? rows_ahead : (rows_ahead + period - 1) / period * period;
   GPUNN_CHECK(row >= back && row - back < static_cast<std::int64_t>(values.size()), "expected a row in [",
               back, ", ", static_cast<std::int64_t>(values.size()) + back, ") for a forecast ", back,
@@ -132,7 +135,7 @@ ForecastErrors forecast_errors(std::span<const double> truth, std::span<const do
     const double error = forecast[i] - truth[i];
     absolute += std::abs(error);
     squares += error * error;
-    if (truth[i] == 0) continue;
+    if (truth[i] == 0) continue;  // no percentage of nothing
     relative += std::abs(error / truth[i]);
     ++counted;
   }

@@ -13,6 +13,7 @@ std::string hex(std::uint32_t value, int digits) {
   return out;
 }
 
+/// Names the byte at fault: with its offset a hex editor finds it.
 [[noreturn]] void fail(std::string_view name, std::size_t offset, std::string_view what, unsigned char byte) {
   detail::throw_data(
       detail::concat(name, ": byte 0x", hex(byte, 2), " at offset ", offset, " ", what, ": expected UTF-8"));
@@ -39,6 +40,7 @@ CodePoint decode_utf8_at(std::string_view text, std::size_t offset, std::string_
     if ((byte(at) & 0xC0U) != 0x80U) fail(name, at, "is inside of a character", byte(at));
     value = (value << 6) | (byte(at) & 0x3FU);
   }
+  // Longer forms than needed are refused: two spellings of one character would be two vocabulary entries.
   constexpr char32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
   if (value < kSmallest[bytes]) fail(name, offset, "begins a longer form than needed", first);
   if (!is_character(value)) fail(name, offset, "begins a value that is no character", first);
@@ -47,6 +49,7 @@ CodePoint decode_utf8_at(std::string_view text, std::size_t offset, std::string_
 
 std::u32string decode_utf8(std::string_view text, std::string_view name) {
   std::u32string out;
+  // Twice through the text, so that the result takes what it needs and no more.
   out.reserve(check_utf8(text, name));
   for (std::size_t at = 0; at < text.size();) {
     const CodePoint c = decode_utf8_at(text, at, name);

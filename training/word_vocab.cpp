@@ -31,6 +31,7 @@ WordVocab WordVocab::from_sentences(std::span<const std::vector<std::string>> se
         detail::throw_data("words: expected words without line ends, got '" + word + "'");
       ++counts[word];
     }
+  // Sorted by falling count, then by bytes: the same ids whatever order the counts were hashed in.
   std::vector<std::pair<std::int64_t, std::string>> kept;
   for (auto& [word, count] : counts)
     if (count >= options.min_count) kept.emplace_back(-count, word);

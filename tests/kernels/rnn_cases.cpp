@@ -97,7 +97,8 @@ CaseOptions options_for(const Sequence& s, const Rows& rows) {
   o.small = s.small;
   o.shift = s.shift;
   o.dtypes = s.dtypes;
-  o.cpu_blocks = s.cpu_only || (kFewOnGpu && !s.small);
+  o.cpu_blocks = s.cpu_only || (kFewOnGpu && !(s.small && s.kind.mode == RnnMode::lstm));
+  if (kFewOnGpu && s.small) o.dtypes = {DType::f32};
   if (s.tf32) {
     o.c = 16 * 8192.0;  // operands lose 13 bits
     o.dtypes = {DType::f32};

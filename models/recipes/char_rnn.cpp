@@ -33,6 +33,8 @@ struct CharRnnSettings : RunSettings {
   double temperature = 1;
   std::int64_t hidden = 32;
   std::int64_t length = 10;
+  std::int64_t samples = kSamples;
+  std::int64_t sample_length = kSampleLength;
   CharRnnSettings() { epochs = 0, steps = 3000; }
   std::vector<Field> fields() override {
     std::vector<Field> all = RunSettings::fields();
@@ -41,6 +43,8 @@ struct CharRnnSettings : RunSettings {
     all.push_back({"temperature", &temperature, "of the samples", 0.01});
     all.push_back({"hidden", &hidden, "recurrent units", 1, 4096});
     all.push_back({"length", &length, "characters a step", 1, 40});
+    all.push_back({"samples", &samples, "texts drawn at the end", 1, 10000});
+    all.push_back({"sample_length", &sample_length, "characters of a text that is drawn", 4, 10000});
     return all;
   }
 };
@@ -69,7 +73,8 @@ CharRun train_model(RecipeContext& context, CharRnn& model, const CharacterVocab
   Adagrad optimizer(model.parameters(), {.lr = s.lr, .eps = 1e-8});
   CharRun run;
   const auto sample = [&](std::int64_t step) {
-    run.samples.push_back({step, "h" + detail::sample_text(model, vocab, "h", 100, s.temperature, s.seed)});
+    run.samples.push_back(
+        {step, "h" + detail::sample_text(model, vocab, "h", s.sample_length, s.temperature, s.seed)});
   };
   sample(0);
   TrainerOptions options{.evaluate_every = 0, .stop = context.hooks().stop};
@@ -136,10 +141,10 @@ RecipeResult run(RecipeContext& context) {
   const CharRun run = train_model(context, model, vocab);
 
   double share = 0;
-  for (std::int64_t i = 0; i < kSamples; ++i) {
-    const std::string sample = detail::sample_text(model, vocab, "h", kSampleLength, s.temperature,
+  for (std::int64_t i = 0; i < s.samples; ++i) {
+    const std::string sample = detail::sample_text(model, vocab, "h", s.sample_length, s.temperature,
                                                    s.seed + 1 + static_cast<std::uint64_t>(i));
-    share += detail::piece_share(sample, kText, kPiece) / static_cast<double>(kSamples);
+    share += detail::piece_share(sample, kText, kPiece) / static_cast<double>(s.samples);
   }
   RecipeResult result;
   detail::RunTotals totals;

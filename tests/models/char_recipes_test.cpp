@@ -46,7 +46,8 @@ TEST_P(CharRecipeTest, SmallestNetLearnsItsSentence) {
     expect_report(result, {"The net, unrolled", "After 3000 steps:", "hello world"});
     return;
   }
-  const RecipeResult result = run("char-rnn", R"({"steps": 5, "hidden": 6, "length": 8})");
+  const RecipeResult result =
+      run("char-rnn", R"({"steps": 5, "hidden": 6, "length": 8, "samples": 1, "sample_length": 6})");
   EXPECT_EQ(result.steps, 5);
   EXPECT_FALSE(result.reached);
   EXPECT_NEAR(metric(result, "first_loss"), std::log(15.0), 0.01);
@@ -100,7 +101,7 @@ TEST_P(CharRecipeTest, NamesAreInvented) {
     for (const char* last : {"na", "lla", "ra", "ris", "mo"}) names += std::string(first) + last + "\n";
   write_data("names.txt", names);
   const std::string json = "{" + data() + R"(, "hidden": 8, "embedding": 4, "batch_size": 8, "epochs": 1,
-      "temperature": 0.7)";
+      "temperature": 0.7, "new_names": 2)";
   const RecipeResult result = run("names", json + R"(, "steps": 2})");
   EXPECT_EQ(result.steps, 2);
   EXPECT_NEAR(metric(result, "validation_loss"), std::log(20.0), 0.6);

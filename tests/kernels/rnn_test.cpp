@@ -307,16 +307,32 @@ TEST(RnnGradient, SecondDerivatives) {
 }
 
 TEST(RnnGradient, OneInputMayDependOnAnother) {
-  // x and h0 made of w_hh: the inner walk of second derivatives must not count those ways twice.
+  // x and h0 made of w_hh, and one tensor as both biases.
   const auto stacked = [](const Inputs& in) {
     Inputs all = in;
     all[0] = in[0] * sum(in[2] * in[2]);
     all[5] = in[5] * sum(in[2]);
+    all[3] = all[4] = in[3] * in[4];
     return summary(rnn_run({"gru", RnnMode::gru}, all));
   };
   EXPECT_TRUE(gradcheck(stacked, rnn_inputs(RnnMode::gru, {2, 3, 2}, 3, 2)));
   EXPECT_TRUE(gradgradcheck(stacked, rnn_inputs(RnnMode::gru, {2, 3, 2}, 3, 2),
                             {.full_jacobian = 1, .directions = 1}));
+}
+
+TEST(RnnGradient, IsTheSameWhenItIsRecorded) {
+  // x and h0 made of w_hh, one tensor as both biases: the recorded gradient's inner walk must count each way
+  // once.
+  for (const RnnKind& kind : kRnnKinds) {
+    const Inputs in = rnn_tensors(kind.mode, {2, 3, 2}, 3, 2, Device::cpu(), DType::f64);
+    Inputs all = in;
+    all[0] = in[0] * sum(in[2] * in[2]);
+    all[3] = all[4] = in[3] * in[4];
+    all[5] = in[5] * sum(in[2]);
+    const Tensor loss = summary(rnn_run(kind, all));
+    expect_near(autograd::grad(std::span(&loss, 1), in, {}, true, true), gradients(loss, in), 1e-12,
+                kind.name);
+  }
 }
 
 // ---- errors

@@ -29,24 +29,14 @@ constexpr std::int64_t kWantedNames = 20, kTries = 1000, kLongest = 30;
 constexpr std::uint64_t kSplitStream = std::uint64_t{0x4E41} << 48;
 constexpr const char* kMark = ".";  // where a name begins and ends
 
-struct NamesSettings : AdamSettings {
-  std::int64_t hidden = 128;
-  std::int64_t embedding = 32;
-  double dropout = 0;
-  double clip = 1;
-  double temperature = 1;
+struct NamesSettings : detail::CharNetSettings {
   std::int64_t new_names = kWantedNames;
-  NamesSettings() {
+  NamesSettings() : CharNetSettings(128, 32, 1) {
     epochs = 6, batch_size = 64, lr = 3e-3;
     schedule.schedule = "cosine";
   }
   std::vector<Field> fields() override {
-    std::vector<Field> all = AdamSettings::fields();
-    all.push_back({"hidden", &hidden, "units of the LSTM", 1, 8192});
-    all.push_back({"embedding", &embedding, "features of a character, 0: one-hot", 0, 8192});
-    all.push_back({"dropout", &dropout, "part of the units left out in training", 0, 1});
-    all.push_back({"clip", &clip, "largest norm of the gradients together", 0});
-    all.push_back({"temperature", &temperature, "of the new names", 0.01});
+    std::vector<Field> all = CharNetSettings::fields();
     all.push_back({"new_names", &new_names, "names to invent", 1, 1000});
     return all;
   }

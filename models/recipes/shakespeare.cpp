@@ -21,31 +21,21 @@ namespace {
 constexpr double kWanted = 1.65;  // nats a character
 constexpr std::int64_t kShownAt[] = {100, 500, 1000, 2500};
 
-struct ShakespeareSettings : AdamSettings {
+struct ShakespeareSettings : detail::CharNetSettings {
   RnnMode mode;
-  std::int64_t hidden = 256;
-  std::int64_t embedding = 64;
   std::int64_t layers = 1;
   std::int64_t length = 64;
-  double dropout = 0;
-  double clip = 1;
-  double temperature = 0.8;
   std::int64_t sample = 400;
   // Warm-up and a falling rate: 5,000 steps are few.
-  explicit ShakespeareSettings(RnnMode m) : mode(m) {
+  explicit ShakespeareSettings(RnnMode m) : CharNetSettings(256, 64, 0.8), mode(m) {
     epochs = 0, steps = 5000, batch_size = 32, lr = 4e-3;
     schedule.schedule = "cosine";
     schedule.warmup_steps = 100;
   }
   std::vector<Field> fields() override {
-    std::vector<Field> all = AdamSettings::fields();
-    all.push_back({"hidden", &hidden, "units of a recurrent layer", 1, 8192});
-    all.push_back({"embedding", &embedding, "features of a character, 0: one-hot", 0, 8192});
+    std::vector<Field> all = CharNetSettings::fields();
     all.push_back({"layers", &layers, "recurrent layers", 1, 16});
     all.push_back({"length", &length, "characters of a window, through which gradients go", 1, 4096});
-    all.push_back({"dropout", &dropout, "part of the units left out in training", 0, 1});
-    all.push_back({"clip", &clip, "largest norm of the gradients together", 0});
-    all.push_back({"temperature", &temperature, "of the samples", 0.01});
     all.push_back({"sample", &sample, "characters of a sample", 1, 100000});
     return all;
   }

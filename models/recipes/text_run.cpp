@@ -8,6 +8,16 @@
 
 namespace gpunn::detail {
 
+std::vector<Field> CharNetSettings::fields() {
+  std::vector<Field> all = AdamSettings::fields();
+  all.push_back({"hidden", &hidden, "units of a recurrent layer", 1, 8192});
+  all.push_back({"embedding", &embedding, "features of a character, 0: one-hot", 0, 8192});
+  all.push_back({"dropout", &dropout, "part of the units left out in training", 0, 1});
+  all.push_back({"clip", &clip, "largest norm of the gradients together", 0});
+  all.push_back({"temperature", &temperature, "of the samples", 0.01});
+  return all;
+}
+
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options) {
   const DataLoader loader(
       run.data, {.batch_size = run.streams, .workers = static_cast<int>(run.workers), .device = device});

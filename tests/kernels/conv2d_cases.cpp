@@ -396,83 +396,31 @@ void add_channel_grads(Suite& suite) {
 /// Where the CPU's code divides its work: bands of rows, parts of the sum over the pixels, blocks of channels
 /// and of filters, tiles of several rows of a channel.
 void add_cpu_blocks(Suite& suite) {
-  const std::vector<DType> f32{DType::f32};
+  const auto blocks = [](Convolution q) {
+    q.dtypes = {DType::f32}, q.cpu_blocks = true;
+    return q;
+  };
   // Planes of 64 x 42 x 53 elements are more than a band takes.
-  Convolution q{
-      .N = 1, .C = 64, .H = 42, .W = 52, .K = 5, .R = 3, .S = 3, .pad = 1, .dtypes = f32, .cpu_blocks = true};
+  Convolution q = blocks({.N = 1, .C = 64, .H = 42, .W = 52, .K = 5, .R = 3, .S = 3, .pad = 1});
   add_forward(suite, q);
   std::swap(q.C, q.K);
   add_dx(suite, q);
   // Parts of the pixels; parts of the filters for one picture.
-  add(suite, {.N = 4,
-              .C = 12,
-              .H = 20,
-              .W = 20,
-              .K = 20,
-              .R = 3,
-              .S = 3,
-              .pad = 1,
-              .dtypes = f32,
-              .cpu_blocks = true});
-  add(suite, {.N = 1, .C = 16, .H = 18, .W = 21, .K = 64, .R = 3, .S = 3, .dtypes = f32, .cpu_blocks = true});
+  add(suite, blocks({.N = 4, .C = 12, .H = 20, .W = 20, .K = 20, .R = 3, .S = 3, .pad = 1}));
+  add(suite, blocks({.N = 1, .C = 16, .H = 18, .W = 21, .K = 64, .R = 3, .S = 3}));
   // Several blocks of filters, in a row of panels that ends with one vector too many.
-  add(suite, {.N = 1,
-              .C = 304,
-              .H = 4,
-              .W = 16,
-              .K = 26,
-              .R = 3,
-              .S = 3,
-              .pad = 1,
-              .dtypes = f32,
-              .cpu_blocks = true});
+  add(suite, blocks({.N = 1, .C = 304, .H = 4, .W = 16, .K = 26, .R = 3, .S = 3, .pad = 1}));
   // Several blocks of channels of x.
-  add_dw(suite,
-         {.N = 2, .C = 520, .H = 16, .W = 16, .K = 8, .R = 1, .S = 1, .dtypes = f32, .cpu_blocks = true});
+  add_dw(suite, blocks({.N = 2, .C = 520, .H = 16, .W = 16, .K = 8, .R = 1, .S = 1}));
   // Depthwise: bands, and tiles of one to four vectors.
-  add_both(suite, {.N = 1,
-                   .C = 2,
-                   .H = 133,
-                   .W = 130,
-                   .K = 2,
-                   .R = 3,
-                   .S = 3,
-                   .pad = 1,
-                   .groups = 2,
-                   .dtypes = f32,
-                   .cpu_blocks = true});
-  add_both(suite, {.N = 1,
-                   .C = 3,
-                   .H = 13,
-                   .W = 61,
-                   .K = 3,
-                   .R = 5,
-                   .S = 5,
-                   .pad = 2,
-                   .groups = 3,
-                   .dtypes = f32,
-                   .cpu_blocks = true});
-  add_both(suite, {.N = 2,
-                   .C = 3,
-                   .H = 11,
-                   .W = 37,
-                   .K = 6,
-                   .R = 7,
-                   .S = 7,
-                   .pad = 3,
-                   .groups = 3,
-                   .dtypes = f32,
-                   .cpu_blocks = true});
-  add_both(suite, {.N = 1,
-                   .C = 3,
-                   .H = 12,
-                   .W = 20,
-                   .K = 3,
-                   .R = 3,
-                   .S = 4,
-                   .groups = 3,
-                   .dtypes = f32,
-                   .cpu_blocks = true});
+  const auto depthwise = [&](Convolution c) {
+    c.groups = c.C;
+    add_both(suite, blocks(c));
+  };
+  depthwise({.N = 1, .C = 2, .H = 133, .W = 130, .K = 2, .R = 3, .S = 3, .pad = 1});
+  depthwise({.N = 1, .C = 3, .H = 13, .W = 61, .K = 3, .R = 5, .S = 5, .pad = 2});
+  depthwise({.N = 2, .C = 3, .H = 11, .W = 37, .K = 6, .R = 7, .S = 7, .pad = 3});
+  depthwise({.N = 1, .C = 3, .H = 12, .W = 20, .K = 3, .R = 3, .S = 4});
 }
 
 /// One infinity near the border: it reaches what sees it and nothing else, whatever is read beside it.

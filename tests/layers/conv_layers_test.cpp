@@ -6,10 +6,8 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <sstream>
 
 #include "gpunn/core/random.h"
-#include "gpunn/io/csv.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/reduce/reduce.h"
 #include "gpunn/layers/activations.h"
@@ -20,7 +18,7 @@
 #include "gpunn/layers/sequential.h"
 #include "gpunn/layers/weight_norms.h"
 #include "tests/support/devices.h"
-#include "tests/support/golden.h"
+#include "tests/support/golden_lists.h"
 #include "tests/support/hashed_values.h"
 
 namespace gpunn {
@@ -31,20 +29,9 @@ using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
 using Values = std::vector<double>;
-using Golden = std::map<std::string, std::map<std::string, Values>>;
 
-const Golden& golden() {
-  static const Golden stored = [] {
-    const CsvTable table = CsvTable::read(testing::golden_path("conv_layers.csv"), {.header = true});
-    const auto names = table.text(0), parts = table.text(1), lists = table.text(2);
-    Golden out;
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      std::istringstream list(lists[i]);
-      Values& values = out[names[i]][parts[i]];
-      for (double v; list >> v;) values.push_back(v);
-    }
-    return out;
-  }();
+const testing::GoldenLists& golden() {
+  static const testing::GoldenLists stored = testing::golden_lists("conv_layers.csv");
   return stored;
 }
 

@@ -11,12 +11,24 @@
 #include "gpunn/io/html_report.h"
 #include "gpunn/io/svg.h"
 #include "gpunn/models/char_rnn.h"
+#include "gpunn/models/recipes/recipe.h"
 #include "gpunn/training/character_vocab.h"
 #include "gpunn/training/optimizer.h"
 #include "gpunn/training/token_streams.h"
 #include "gpunn/training/trainer.h"
 
 namespace gpunn::detail {
+
+/// Settings of recipes that train a character model with Adam.
+struct CharNetSettings : AdamSettings {
+  std::int64_t hidden, embedding;
+  double dropout = 0;
+  double clip = 1;
+  double temperature;
+  CharNetSettings(std::int64_t hidden_units, std::int64_t features, double of_samples)
+      : hidden(hidden_units), embedding(features), temperature(of_samples) {}
+  std::vector<Field> fields() override;
+};
 
 struct StreamRun {
   CharRnn& model;

@@ -14,6 +14,7 @@ struct Pool {
   std::condition_variable work, done;
   std::vector<Launch*> active;  // launches with blocks nobody has taken
   int started = 0;              // OS threads
+  CoresidentGrid coresident;    // the first thread's; leak checks do not always see a stack that fibers left
 };
 
 Pool& pool() {
@@ -49,7 +50,6 @@ void serve(int index) {
   clear_upper_halves();
   Pool& p = pool();
   std::array<Worker*, kColours> identities{};
-  CoresidentGrid coresident;
   std::uint64_t dice = config().seed + static_cast<std::uint64_t>(index);
   for (;;) {
     Launch* launch = nullptr;
@@ -61,7 +61,7 @@ void serve(int index) {
     }
     if (launch->coresident) {
       launch->next = launch->blocks;
-      coresident.run(*launch);
+      p.coresident.run(*launch);
     } else {
       Worker*& worker = identities[launch->colour];
       if (worker == nullptr) worker = new Worker;

@@ -23,6 +23,7 @@ RECIPES = {  # sizes of an MLP, or dropout of the small convolutional net; learn
     "fashion-cnn": (0.5, 1e-3),
     "mnist-cnn": (0.25, 1e-3),
 }
+TEXT_RECIPES = {"shakespeare-lstm": "LSTM", "shakespeare-gru": "GRU"}
 FASHION = "/usr/share/datasets/fashion-mnist"
 BATCH = 64
 WARM_UP = 20  # steps that do not count, as in gpunn
@@ -71,12 +72,10 @@ def small_cnn(dropout):
                          nn.Linear(64 * 7 * 7, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, 10))
 
 
-def pytorch_rate(recipe, threads, steps):
-    """Steps per second; runs in a process of its own, so that thread pools do not mix."""
+def picture_step(recipe):
+    """A function that trains one step on batch number `step`."""
     import torch
 
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
     x, y = load(recipe)
     shape, lr = RECIPES[recipe]
     if isinstance(shape, list):
@@ -88,15 +87,62 @@ def pytorch_rate(recipe, threads, steps):
         optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     loss_of = torch.nn.CrossEntropyLoss()
     order = torch.randperm(len(x))
-    start = None
-    for step in range(steps + WARM_UP):
-        if step == WARM_UP:
-            start = time.perf_counter()
-        first = step * BATCH % (len(x) - BATCH)
+
+    def step(number):
+        first = number * BATCH % (len(x) - BATCH)
         index = order[first : first + BATCH]
         optimizer.zero_grad()
         loss_of(model(x[index]), y[index]).backward()
         optimizer.step()
+
+    return step
+
+
+def text_step(recipe, streams=32, length=64, features=64, hidden=256):
+    """The same for characters: the state is carried from window to window without its history."""
+    import torch
+    from torch import nn
+
+    data = os.environ.get("GPUNN_DATA_DIR", ".")
+    with open(find("tinyshakespeare.txt", [os.path.join(data, "text"), data]), encoding="utf-8") as f:
+        text = f.read()
+    text = text[: len(text) * 9 // 10]
+    ids = {c: i for i, c in enumerate(sorted(set(text)))}
+    per_stream = (len(text) - 1) // streams
+    rows = torch.tensor([ids[c] for c in text])[: per_stream * streams + 1]
+    inputs, targets = rows[:-1].reshape(streams, -1), rows[1:].reshape(streams, -1)
+    net = nn.ModuleList([nn.Embedding(len(ids), features),
+                         getattr(nn, TEXT_RECIPES[recipe])(features, hidden, batch_first=True),
+                         nn.Linear(hidden, len(ids))])
+    embedding, recurrent, linear = net
+    optimizer = torch.optim.Adam(net.parameters(), lr=4e-3)
+    windows, state = per_stream // length, [None]
+
+    def step(number):
+        at = number % windows * length
+        y, new = recurrent(embedding(inputs[:, at : at + length]), state[0])
+        state[0] = tuple(t.detach() for t in new) if isinstance(new, tuple) else new.detach()
+        optimizer.zero_grad()
+        logits = linear(y).reshape(-1, len(ids))
+        nn.functional.cross_entropy(logits, targets[:, at : at + length].reshape(-1)).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1)
+        optimizer.step()
+
+    return step
+
+
+def pytorch_rate(recipe, threads, steps):
+    """Steps per second; runs in a process of its own, so that thread pools do not mix."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    step = text_step(recipe) if recipe in TEXT_RECIPES else picture_step(recipe)
+    start = None
+    for number in range(steps + WARM_UP):
+        if number == WARM_UP:
+            start = time.perf_counter()
+        step(number)
     return steps / (time.perf_counter() - start)
 
 
@@ -133,7 +179,7 @@ def main():
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("gpunn", help="the gpunn program of a release build")
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=", ".join(RECIPES))
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=", ".join([*RECIPES, *TEXT_RECIPES]))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -141,8 +187,8 @@ def main():
     options = parser.parse_args()
     rows, peer = [], {}
     for recipe in options.recipes or ["fashion-mlp", "mnist-mlp"]:
-        if recipe not in RECIPES:
-            sys.exit(f"{recipe}: expected one of {', '.join(RECIPES)}")
+        if recipe not in RECIPES and recipe not in TEXT_RECIPES:
+            sys.exit(f"{recipe}: expected one of {', '.join([*RECIPES, *TEXT_RECIPES])}")
         ours, theirs = [], []
         for _ in range(options.rounds):
             ours.append(gpunn_rate(options.gpunn, recipe, options.threads, options.steps))
@@ -157,8 +203,8 @@ def main():
         return
     print(f"PyTorch {peer['torch']} over {peer['blas']}")
     for row in rows:
-        print(f"{row['recipe']:12} {row['threads']} thread(s): gpunn {row['gpunn']:8.0f} steps/s, "
-              f"PyTorch {row['pytorch']:8.0f} steps/s, ratio {row['ratio']:.2f}")
+        print(f"{row['recipe']:16} {row['threads']} thread(s): gpunn {row['gpunn']:8.1f} steps/s, "
+              f"PyTorch {row['pytorch']:8.1f} steps/s, ratio {row['ratio']:.2f}")
 
 
 if __name__ == "__main__":

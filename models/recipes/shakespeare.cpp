@@ -86,7 +86,8 @@ void write_report(RecipeContext& context, CharRnn& model, const ShakespeareData&
   report.section("Samples through training");
   detail::report_samples(report, samples);
   report.section("Gates over a line of the validation text");
-  report.text("The units whose output varies most. Of the cell, full colour is 3 and beyond.");
+  report.text(std::string("The units whose output varies most.") +
+              (model.rnn().mode() == RnnMode::lstm ? " Of the cell, full colour is 3 and beyond." : ""));
   detail::report_gates(report, model, data.vocab, std::string_view(data.text.validation).substr(0, 60));
   report.section("Model");
   report.preformatted(summary(model, zeros({1, 64}, {.dtype = DType::i64, .device = context.device()})));

@@ -3,9 +3,9 @@
 #include <cstdio>
 
 #include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
-#include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/models/recipes/detail/schedule.h"
 #include "gpunn/models/recipes/detail/text_run.h"
 #include "gpunn/training/checkpoint.h"
@@ -137,15 +137,7 @@ RecipeResult run(RecipeContext& context) {
       context.device(), options);
   sample(trained.steps);
 
-  RecipeResult result;
-  detail::RunTotals totals;
-  totals.add(trained);
-  totals.write(result);
-  result.train_loss = trained.train_loss;
-  if (trained.test) result.test_loss = trained.test->loss;
-  const StateDict state = model.state_dict();
-  folder.write_weights(state);
-  result.weights_sha256 = weights_sha256(state);
+  RecipeResult result = detail::batch_result(context, trained, model);
   result.metric("validation_loss", result.test_loss.value_or(0));
   result.reached = !result.stopped && result.test_loss && *result.test_loss <= kWanted;
   write_report(context, model, data, trained, samples, result);

@@ -8,22 +8,15 @@
 #include "gpunn/kernels/common/ref_access.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
 #include "tests/support/parity.h"
+#include "tests/support/rnn_kind.h"
 
 namespace gpunn::parity {
 namespace {
 
-using Rows = std::shared_ptr<const std::vector<std::int64_t>>;
+using testing::kRnnKinds;
+using testing::RnnKind;
 
-struct Kind {
-  const char* name;
-  RnnMode mode;
-  bool reset_after = true;
-};
-constexpr Kind kKinds[] = {{"tanh", RnnMode::tanh},
-                           {"relu", RnnMode::relu},
-                           {"lstm", RnnMode::lstm},
-                           {"gru", RnnMode::gru},
-                           {"gru, reset before", RnnMode::gru, false}};
+using Rows = std::shared_ptr<const std::vector<std::int64_t>>;
 
 // TSan makes each thread of co-resident blocks anew at every launch: 0.1 s a block. Races show in few cases.
 #if defined(GPUNN_TSAN)
@@ -34,7 +27,7 @@ constexpr bool kFewOnGpu = false;
 
 /// A sequence case. `lengths` (falling): packed.
 struct Sequence {
-  Kind kind;
+  RnnKind kind;
   std::int64_t T, B, H;
   bool reverse = false;
   std::vector<std::int64_t> lengths{};
@@ -55,7 +48,7 @@ struct Sequence {
   }
 };
 
-Sequence packed(Kind kind, std::vector<std::int64_t> lengths, std::int64_t H, bool reverse = false) {
+Sequence packed(RnnKind kind, std::vector<std::int64_t> lengths, std::int64_t H, bool reverse = false) {
   return {kind, lengths[0], static_cast<std::int64_t>(lengths.size()), H, reverse, std::move(lengths)};
 }
 
@@ -179,7 +172,7 @@ void add_both(Suite& suite, const Sequence& s) {
   add_backward(suite, s);
 }
 
-void add_sequences(Suite& suite, const Kind& kind) {
+void add_sequences(Suite& suite, const RnnKind& kind) {
   add_both(suite, {kind, 1, 1, 1});
   Sequence race{kind, 2, 3, 5};
   race.small = true;
@@ -205,7 +198,7 @@ void add_sequences(Suite& suite, const Kind& kind) {
 
 /// What only a GPU's kernels tell apart: several blocks that exchange states, tiles of 16 and of 64
 /// sequences, several tiles of a block, tensor cores for f32.
-void add_gpu_sequences(Suite& suite, const Kind& kind) {
+void add_gpu_sequences(Suite& suite, const RnnKind& kind) {
   Sequence blocks = packed(kind, {3, 2}, 17);
   blocks.small = true;
   add_both(suite, blocks);
@@ -272,18 +265,18 @@ void add_cells(Suite& suite, RnnMode mode, std::int64_t B, std::int64_t H, std::
 }  // namespace
 
 void add_rnn_cases(Suite& suite) {
-  for (const Kind& kind : kKinds) {
+  for (const RnnKind& kind : kRnnKinds) {
     add_sequences(suite, kind);
     add_gpu_sequences(suite, kind);
   }
-  for (const Kind& kind : {kKinds[0], kKinds[2], kKinds[3]}) {
+  for (const RnnKind& kind : {kRnnKinds[0], kRnnKinds[2], kRnnKinds[3]}) {
     Sequence longest{kind, 1024, 1, 3};
     longest.dtypes = {DType::f32};
     longest.cpu_only = kind.mode != RnnMode::lstm;
     add_both(suite, longest);
   }
   // Tiles and blocks of the CPU's products, some of them not full.
-  for (const Kind& kind : {kKinds[2], kKinds[3]}) add_both(suite, {kind, 2, 9, 70});
+  for (const RnnKind& kind : {kRnnKinds[2], kRnnKinds[3]}) add_both(suite, {kind, 2, 9, 70});
   for (const RnnMode mode : {RnnMode::lstm, RnnMode::gru}) {
     add_cells(suite, mode, 1, 1);
     add_cells(suite, mode, 3, 5);

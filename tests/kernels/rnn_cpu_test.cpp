@@ -12,10 +12,14 @@
 #include "gpunn/kernels/matmul/gemm_impl.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
 #include "hwy/targets.h"
+#include "tests/support/rnn_kind.h"
 #include "tests/support/simd_target.h"
 
 namespace gpunn {
 namespace {
+
+using testing::kRnnKinds;
+using testing::RnnKind;
 
 using Floats = std::vector<float>;
 
@@ -34,17 +38,6 @@ class Target {
   detail::GemmKernels kernels_;
 };
 
-struct Kind {
-  const char* name;
-  RnnMode mode;
-  bool reset_after = true;
-};
-constexpr Kind kKinds[] = {{"tanh", RnnMode::tanh},
-                           {"relu", RnnMode::relu},
-                           {"lstm", RnnMode::lstm},
-                           {"gru", RnnMode::gru},
-                           {"gru, reset before", RnnMode::gru, false}};
-
 Floats random_floats(std::int64_t count, double scale) {
   Floats values(static_cast<std::size_t>(count));
   std::uint64_t state = static_cast<std::uint64_t>(count);
@@ -58,7 +51,7 @@ Floats random_floats(std::int64_t count, double scale) {
 /// Forward and backward over sequences, with everything kept and asked for.
 class Layer {
  public:
-  Layer(const Kind& kind, bool reverse, std::vector<std::int64_t> lengths, std::int64_t H) {
+  Layer(const RnnKind& kind, bool reverse, std::vector<std::int64_t> lengths, std::int64_t H) {
     first_row_.push_back(0);
     for (std::int64_t t = 0; t < lengths[0]; ++t)
       first_row_.push_back(
@@ -163,7 +156,7 @@ void expect_reference(const Layer& layer, const char* name) {
 
 TEST(RnnCpu, EverySimdTargetEqualsTheReference) {
   on_every_target([] {
-    for (const Kind& kind : kKinds) {
+    for (const RnnKind& kind : kRnnKinds) {
       const Layer uneven(kind, false, {3, 3, 3, 2, 2, 2, 2, 2, 1, 1, 1}, 37);
       const Layer reverse(kind, true, {3, 3, 2, 2, 2, 2, 1}, 84);
       const Layer unpacked(kind, false, {1, 1, 1, 1, 1}, 165);  // weights as they are
@@ -174,7 +167,7 @@ TEST(RnnCpu, EverySimdTargetEqualsTheReference) {
 
 // Weights so large that a step's units are cut into chunks, packed and as they are.
 TEST(RnnCpu, ChunksOfLargeWeights) {
-  for (const Kind& kind : {kKinds[2], kKinds[4]}) {
+  for (const RnnKind& kind : {kRnnKinds[2], kRnnKinds[4]}) {
     expect_reference(Layer(kind, true, {5, 4, 3, 2}, 400), kind.name);
     expect_reference(Layer(kind, false, {2, 1}, 400), kind.name);
   }
@@ -210,7 +203,7 @@ TEST(RnnCpu, GatesOfEveryMagnitude) {
 
 // Threads share groups of sequences where there are many, else blocks of units of large weights.
 TEST(RnnCpuRace, ThreadsDoNotChangeABit) {
-  for (const Kind& kind : kKinds) {
+  for (const RnnKind& kind : kRnnKinds) {
     std::vector<std::int64_t> lengths(17, 20);
     std::fill(lengths.begin() + 9, lengths.end(), 13);
     const Layer many(kind, false, lengths, 128), large(kind, true, {5, 4, 3, 2}, 400),

@@ -10,7 +10,7 @@
 #include "gpunn/core/runtime.h"
 #include "gpunn/kernels/reduce/reduce.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
-#include "tests/support/rnn_kinds.h"
+#include "tests/support/rnn_runs.h"
 
 #if GPUNN_HAS_CUDA && GPUNN_EMULATED
 #include "gpunn/core/emulation/config.h"

@@ -15,7 +15,7 @@
 #include "gpunn/kernels/rnn/rnn.h"
 #include "tests/support/devices.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/rnn_kinds.h"
+#include "tests/support/rnn_runs.h"
 
 namespace gpunn {
 namespace {

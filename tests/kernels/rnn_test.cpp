@@ -19,7 +19,7 @@
 #include "tests/support/devices.h"
 #include "tests/support/expect_parity.h"
 #include "tests/support/gradcheck.h"
-#include "tests/support/rnn_kinds.h"
+#include "tests/support/rnn_runs.h"
 
 namespace gpunn {
 namespace parity {

@@ -16,24 +16,7 @@ using testing::full_length;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
-class CharRecipeTest : public testing::RecipeTest {
- protected:
-  static double metric(const RecipeResult& result, const std::string& name) {
-    for (const auto& [key, value] : result.metrics)
-      if (key == name) return value;
-    ADD_FAILURE() << "no " << name;
-    return -1;
-  }
-  void expect_report(const RecipeResult& result, std::initializer_list<const char*> parts) {
-    const std::string page = read_text_file(result.report);
-    for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
-  }
-  void write_data(const char* file, const std::string& text) {
-    create_directories(path_ + "/data/text");
-    write_file_atomic(path_ + "/data/text/" + file, text);
-  }
-  std::string data() const { return R"("data": ")" + path_ + "/data\""; }
-};
+class CharRecipeTest : public testing::RecipeTest {};
 GPUNN_ON_EVERY_DEVICE(CharRecipeTest);
 
 TEST_P(CharRecipeTest, SmallestNetLearnsItsSentence) {
@@ -75,7 +58,7 @@ TEST_P(CharRecipeTest, ShakespeareRunsOnAnyText) {
   std::string text;
   for (int i = 0; i < 40; ++i)
     text += "All the world's a stage,\nand all the men and women merely players.\n";
-  write_data("tinyshakespeare.txt", text);
+  write_data("text/tinyshakespeare.txt", text);
   const std::string json =
       "{" + data() +
       R"(, "hidden": 8, "embedding": 4, "length": 6, "batch_size": 4, "sample": 12, "steps": 3})";
@@ -99,7 +82,7 @@ TEST_P(CharRecipeTest, NamesAreInvented) {
   std::string names;
   for (const char* first : {"an", "be", "ca", "do", "el", "fi", "gu", "ha", "is", "ju"})
     for (const char* last : {"na", "lla", "ra", "ris", "mo"}) names += std::string(first) + last + "\n";
-  write_data("names.txt", names);
+  write_data("text/names.txt", names);
   const std::string json = "{" + data() + R"(, "hidden": 8, "embedding": 4, "batch_size": 8, "epochs": 1,
       "temperature": 0.7, "new_names": 2)";
   const RecipeResult result = run("names", json + R"(, "steps": 2})");
@@ -109,7 +92,7 @@ TEST_P(CharRecipeTest, NamesAreInvented) {
   expect_report(result, {"New names", "Names through training", "Gates over a name"});
   // The order of names is the seed's: the same run again is the same.
   EXPECT_EQ(run("names", json + R"(, "steps": 2})", {}, "again").weights_sha256, result.weights_sha256);
-  write_data("names.txt", "anna\nb.b\n");
+  write_data("text/names.txt", "anna\nb.b\n");
   EXPECT_THAT([&] { run("names", json + "}", {}, "bad"); },
               ThrowsMessage<DataError>(HasSubstr("names without '.', got b.b")));
 }
@@ -117,7 +100,7 @@ TEST_P(CharRecipeTest, NamesAreInvented) {
 TEST_P(CharRecipeTest, DataThatIsMissingIsNamed) {
   create_directories(path_ + "/data/text");
   EXPECT_THAT([&] { run("names", "{" + data() + "}"); }, ThrowsMessage<DataError>(HasSubstr("names.txt")));
-  write_data("tinyshakespeare.txt", "too short");
+  write_data("text/tinyshakespeare.txt", "too short");
   EXPECT_THAT([&] { run("shakespeare-gru", "{" + data() + "}"); },
               ThrowsMessage<InvalidArgument>(HasSubstr("tokens for a window")));
 }

@@ -18,17 +18,6 @@ constexpr const char* kTooLarge =
 
 class ConvRecipeTest : public testing::RecipeTest {
  protected:
-  static double metric(const RecipeResult& result, const std::string& name) {
-    for (const auto& [key, value] : result.metrics)
-      if (key == name) return value;
-    ADD_FAILURE() << "no " << name;
-    return -1;
-  }
-  // The report is there and shows what it should.
-  void expect_report(const RecipeResult& result, std::initializer_list<const char*> parts) {
-    const std::string page = read_text_file(result.report);
-    for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
-  }
   // Classes take turns; a picture is a bright band at the height of its class.
   void write_clothes(int train, int test) {
     const auto label = [](int row) { return row % 10; };

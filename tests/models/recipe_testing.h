@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -37,6 +38,24 @@ class RecipeTest : public DeviceTest {
                    const char* folder = "run") {
     const std::unique_ptr<RunSettings> s = settings(recipe, json, folder);
     return run_recipe(find_recipe(recipe), *s, device(), hooks);
+  }
+  static double metric(const RecipeResult& result, const std::string& name) {
+    for (const auto& [key, value] : result.metrics)
+      if (key == name) return value;
+    ADD_FAILURE() << "no " << name;
+    return -1;
+  }
+  // The report is there and shows what it should.
+  static void expect_report(const RecipeResult& result, std::initializer_list<const char*> parts) {
+    const std::string page = read_text_file(result.report);
+    for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
+  }
+  // The folder of data sets that write_data() writes to, as a setting.
+  std::string data() const { return R"("data": ")" + path_ + "/data\""; }
+  // `file` is "folder/name".
+  void write_data(const std::string& file, const std::string& text) {
+    create_directories(path_ + "/data/" + file.substr(0, file.find('/')));
+    write_file_atomic(path_ + "/data/" + file, text);
   }
   std::string path_;
 };

@@ -27,21 +27,6 @@ using testing::full_length;
 
 class SequenceRecipeTest : public testing::RecipeTest {
  protected:
-  static double metric(const RecipeResult& result, const std::string& name) {
-    for (const auto& [key, value] : result.metrics)
-      if (key == name) return value;
-    ADD_FAILURE() << "no " << name;
-    return -1;
-  }
-  void expect_report(const RecipeResult& result, std::initializer_list<const char*> parts) {
-    const std::string page = read_text_file(result.report);
-    for (const char* part : parts) EXPECT_NE(page.find(part), std::string::npos) << part;
-  }
-  void write(const std::string& name, const std::string& text) {
-    create_directories(path_ + "/data/" + name.substr(0, name.find('/')));
-    write_file_atomic(path_ + "/data/" + name, text);
-  }
-  std::string data() const { return R"("data": ")" + path_ + "/data\""; }
   // Praise and blame by their words, with fillers; the same number of each.
   void write_reviews(int count) {
     const std::vector<std::string> good{"superb", "lovely", "brilliant"}, bad{"awful", "dull", "dreadful"},
@@ -56,7 +41,7 @@ class SequenceRecipeTest : public testing::RecipeTest {
           text += (w == at ? words[random.below(3)] : plain[random.below(7)]) + " ";
         text += ".\n";
       }
-      write(file, text);
+      write_data(file, text);
     }
   }
 };
@@ -89,7 +74,7 @@ TEST_P(SequenceRecipeTest, FilesAreReadWithTheirCalendar) {
   for (int i = 0; i < 60; ++i)
     months += date_text({i, DateUnit::month}) + "," +
               std::to_string(100 + 3 * i + 20 * (i % 12 == 6 ? 1 : 0)) + "\n";
-  write("timeseries/airline-passengers.csv", months);
+  write_data("timeseries/airline-passengers.csv", months);
   const std::string json = "{" + data() +
                            R"(, "series": "airline-passengers", "models": "gru", "epochs": 1, "hidden": 4,
       "horizon": 2})";
@@ -101,11 +86,11 @@ TEST_P(SequenceRecipeTest, FilesAreReadWithTheirCalendar) {
   for (const auto& [name, tensor] : load_safetensors(result.run_dir + "/weights.safetensors"))
     EXPECT_EQ(name.rfind("airline-passengers.gru.", 0), 0U) << name;
 
-  write("timeseries/airline-passengers.csv", months.substr(0, months.find("1971")));
+  write_data("timeseries/airline-passengers.csv", months.substr(0, months.find("1971")));
   EXPECT_THROW(run("forecast-lstm", json), DataError) << "too short";
-  write("timeseries/airline-passengers.csv", months + "1975-01,0\n");
+  write_data("timeseries/airline-passengers.csv", months + "1975-01,0\n");
   EXPECT_THROW(run("forecast-lstm", json), DataError) << "no logarithm";
-  write("timeseries/airline-passengers.csv", months + "1976-01,7\n" + "1976-01,8\n");
+  write_data("timeseries/airline-passengers.csv", months + "1976-01,7\n" + "1976-01,8\n");
   EXPECT_THROW(run("forecast-lstm", json), DataError) << "a date twice";
   EXPECT_THROW(run("forecast-lstm", R"({"series": "generated", "weights": "w"})"), InvalidArgument);
 }
@@ -131,9 +116,9 @@ TEST_P(SequenceRecipeTest, SentimentLearnsWords) {
   EXPECT_NE(vocab.id("superb"), WordVocab::kUnknown);
   expect_report(result, {"Six reviews", "a tedious , lifeless bore", "neutral band", "Confusion"});
 
-  write("sentiment/rt-polarity.pos", "good\n");
+  write_data("sentiment/rt-polarity.pos", "good\n");
   EXPECT_THROW(run("sentiment", "{" + data() + "}"), DataError) << "too few";
-  write("sentiment/rt-polarity.pos", "good \xFF\n");
+  write_data("sentiment/rt-polarity.pos", "good \xFF\n");
   EXPECT_THROW(run("sentiment", "{" + data() + "}"), DataError);
 }
 

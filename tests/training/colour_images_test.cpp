@@ -14,9 +14,12 @@
 #include "gpunn/io/cifar.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/image_folder.h"
+#include "tests/support/data_error.h"
 
 namespace gpunn {
 namespace {
+
+using testing::data_error;
 
 namespace fs = std::filesystem;
 
@@ -33,16 +36,6 @@ class TemporaryFolder {
  private:
   std::string path_;
 };
-
-template <class F>
-std::string data_error(F f) {
-  try {
-    f();
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no DataError";
-}
 
 void expect_has(const std::string& message, const std::string& part) {
   EXPECT_NE(message.find(part), std::string::npos) << "expected '" << part << "' in: " << message;

@@ -11,9 +11,12 @@
 #include "gpunn/io/file.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/image_dataset.h"
+#include "tests/support/data_error.h"
 
 namespace gpunn {
 namespace {
+
+using testing::data_error;
 
 class TemporaryFolder {
  public:
@@ -35,16 +38,6 @@ Bytes idx(std::vector<std::uint32_t> extents, const Bytes& data) {
     for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::uint8_t>(extent >> shift));
   out.insert(out.end(), data.begin(), data.end());
   return out;
-}
-
-template <class F>
-std::string data_error(F f) {
-  try {
-    f();
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no DataError";
 }
 
 TEST(TensorDatasetTest, GathersRowsOfAnyDtype) {

@@ -12,21 +12,14 @@
 
 #include "gpunn/core/error.h"
 #include "gpunn/training/series_windows.h"
+#include "tests/support/data_error.h"
 
 namespace gpunn {
 namespace {
 
-using Values = std::vector<double>;
+using testing::data_error;
 
-template <class F>
-std::string data_error(F f) {
-  try {
-    f();
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no DataError";
-}
+using Values = std::vector<double>;
 
 std::string refusal(const std::string& rows, const SeriesOptions& options = {}) {
   return data_error([&] { parse_series("\"Date\",\"Temp\"\n" + rows, "f", options); });

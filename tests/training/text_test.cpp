@@ -12,22 +12,15 @@
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/text_data.h"
 #include "gpunn/training/utf8.h"
+#include "tests/support/data_error.h"
 
 namespace gpunn {
 namespace {
 
+using testing::data_error;
+
 using Ids = std::vector<std::int64_t>;
 using Words = std::vector<std::string>;
-
-template <class F>
-std::string data_error(F f) {
-  try {
-    f();
-  } catch (const DataError& e) {
-    return e.what();
-  }
-  return "no DataError";
-}
 
 class TextFileTest : public ::testing::Test {
  protected:

@@ -1,24 +1,14 @@
 #pragma once
-// The five recurrences, with random weights, for tests of sequences, cells and packings.
+// Runs of the five recurrences with random weights, for tests of sequences, cells and packings.
 #include <cstdint>
 #include <vector>
 
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/rnn/rnn.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/rnn_kind.h"
 
 namespace gpunn::testing {
-
-struct RnnKind {
-  const char* name;
-  RnnMode mode;
-  bool reset_after = true;
-};
-inline constexpr RnnKind kRnnKinds[] = {{"tanh", RnnMode::tanh},
-                                        {"relu", RnnMode::relu},
-                                        {"lstm", RnnMode::lstm},
-                                        {"gru", RnnMode::gru},
-                                        {"gru, reset before", RnnMode::gru, false}};
 
 /// Inputs in the order x, w_ih, w_hh, b_ih, b_hh, h0 and (lstm) c0, as rnn_run() takes them.
 inline std::vector<GradInput> rnn_inputs(RnnMode mode, const Shape& x, std::int64_t B, std::int64_t H) {

@@ -28,7 +28,7 @@ struct KvCacheOptions {
   std::int64_t page_size =
       0;  // 0: one contiguous room for each sequence; else pages, taken as they are needed
   DType dtype = DType::f32;
-  Device device{};
+  Device device = default_device();
 };
 
 /// What attention asks of a cache for one call: options to pass on beside causal, window and scale.

@@ -136,6 +136,7 @@ RecipeResult run(RecipeContext& context) {
   const auto& s = static_cast<const CharRnnSettings&>(context.settings());
   RunFolder& folder = context.folder();
   const CharacterVocab vocab = CharacterVocab::from_text(kText);
+  detail::write_vocabulary(folder, vocab);
   CharRnn model({.vocabulary = vocab.size(), .embedding = 0, .hidden = s.hidden, .mode = RnnMode::tanh});
   draw_weights(model);
   const CharRun run = train_model(context, model, vocab);

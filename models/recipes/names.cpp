@@ -214,7 +214,7 @@ void write_report(RecipeContext& context, CharRnn& model, const Names& names, co
 RecipeResult run(RecipeContext& context) {
   const auto& s = static_cast<const NamesSettings&>(context.settings());
   const Names names = load(s);
-  context.folder();
+  detail::write_vocabulary(context.folder(), names.vocab);
   CharRnn model({.vocabulary = names.vocab.size(),
                  .embedding = s.embedding,
                  .hidden = s.hidden,

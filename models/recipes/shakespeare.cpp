@@ -99,6 +99,7 @@ RecipeResult run(RecipeContext& context) {
   auto& s = static_cast<ShakespeareSettings&>(context.settings());
   const ShakespeareData data = load(s);
   RunFolder& folder = context.folder();
+  detail::write_vocabulary(folder, data.vocab);
   CharRnn model({.vocabulary = data.vocab.size(),
                  .embedding = s.embedding,
                  .hidden = s.hidden,

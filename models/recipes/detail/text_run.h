@@ -42,6 +42,9 @@ struct StreamRun {
   std::int64_t workers = 0;  // threads that prepare batches
 };
 
+/// What `gpunn generate` needs beside the weights.
+void write_vocabulary(const RunFolder& folder, const CharacterVocab& vocab);
+
 /// Truncated back-propagation: a step for each window, the state carried without its history and begun anew
 /// with each epoch.
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options);

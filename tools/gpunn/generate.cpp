@@ -44,6 +44,7 @@ GenerationOptions options_of(const Flags& f) {
   o.num_beams = whole_number("--beams", f.beams, 1, 1024);
   o.num_results = whole_number("--best", f.best, 1, 1024);
   if (o.num_results > o.num_beams) throw UsageError("--best: expected at most as many texts as --beams");
+  // Beams keep the most probable texts; nothing is drawn.
   o.sampling.greedy = f.greedy || o.num_beams > 1;
   o.sampling.temperature = parse_number("--temperature", f.temperature, 1e-6, 1e6);
   if (!f.top_k.empty()) o.sampling.top_k = whole_number("--top-k", f.top_k, 1, kMany);
@@ -74,6 +75,7 @@ std::string prompt_of(const Flags& f) {
     throw UsageError("expected --prompt or --prompt-file, got both");
   if (f.has_prompt) return f.prompt;
   if (!f.prompt_file.empty()) return without_line_end(read_text_file(f.prompt_file, kMaxPrompt));
+  // Nobody types a prompt without being asked: the model's own beginning then.
   if (::isatty(STDIN_FILENO) == 1) return "";
   return without_line_end(read_text_file("/dev/stdin", kMaxPrompt));
 }
@@ -105,6 +107,7 @@ void print_json(const Flags& f, const TextModel& model, Device device, const Run
   print_line(json.take());
 }
 
+// At once: a text is read while it grows.
 void put(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
@@ -126,6 +129,7 @@ int generate(const Flags& f, GenerationOptions options, const Common& common) {
   if (!common.quiet) std::fprintf(stderr, "%s on %s\n", model->describe().c_str(), to_string(device).c_str());
 
   const bool stream = !common.json && !f.no_stream && options.num_beams == 1;
+  // A signal ends the text after the token at hand.
   InterruptScope interrupts;
   if (stream) put(prompt);
   if (options.num_beams == 1)

@@ -3,7 +3,7 @@
 #include "gpunn/core/autograd.h"
 #include "gpunn/layers/detail/call_observer.h"
 #include "gpunn/layers/functional.h"
-#include "gpunn/models/detail/in_evaluation.h"
+#include "gpunn/models/detail/evaluation_scope.h"
 
 namespace gpunn {
 namespace {
@@ -98,7 +98,7 @@ std::vector<std::int64_t> CharRnn::generate(std::span<const std::int64_t> prompt
   GPUNN_CHECK(!prompt.empty() && count >= 0,
               "expected a prompt of at least one token and a count of at least 0");
   const NoGrad no_grad;
-  const detail::InEvaluation evaluation(*this);
+  const detail::EvaluationScope evaluation(*this);
   const Device device = head_.weight.device();
   std::vector<std::int64_t> next(prompt.begin(), prompt.end()), out;
   RecurrentState state;

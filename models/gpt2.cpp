@@ -5,6 +5,7 @@
 #include "gpunn/core/autograd.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/init.h"
+#include "gpunn/layers/positions.h"
 #include "gpunn/models/detail/causal.h"
 
 namespace gpunn {
@@ -156,7 +157,9 @@ Tensor Gpt2::forward(const Tensor& tokens) { return linear(hidden(tokens), wte.w
 
 Tensor Gpt2::forward(const Tensor& tokens, KvCache& cache, std::span<const std::int64_t> valid) {
   const NoGrad no_grad;
-  const Tensor positions = detail::cache_positions(tokens, cache, valid, options_.context);
+  detail::check_cache_call(tokens, cache, valid, options_.context);
+  const Tensor positions =
+      positions_behind(cache.lengths(), tokens.size(1), options_.context, tokens.device());
   cache.begin(tokens.size(1), valid);
   Tensor x = wte(tokens) + wpe(positions);
   for (std::size_t i = 0; i < h.size(); ++i) {
@@ -178,7 +181,7 @@ Tensor Gpt2::loss(const Tensor& tokens, const Tensor& targets) {
 
 std::vector<Tensor> Gpt2::attention_maps(const Tensor& tokens) {
   const NoGrad no_grad;
-  const detail::InEvaluation evaluation(*this);
+  const detail::EvaluationScope evaluation(*this);
   const ModuleScope scope(*this);
   std::vector<Tensor> maps(h.size());
   Tensor x = embed(tokens);

@@ -98,7 +98,10 @@ void add_activations(std::vector<OpInfo>& table) {
                    "elementwise",
                    {describe(map_list(BinaryMath::prelu)), describe(map_list(G::prelu_x)),
                     describe(map_list(G::prelu_w))}});
-  table.push_back({"glu", "elementwise", {}, "a product with sigmoid"});
+  using H = GatedFunction;
+  for (const auto& [name, f] : {std::pair{"glu", H::glu}, {"swiglu", H::swiglu}, {"geglu", H::geglu}})
+    table.push_back(
+        {name, "elementwise", {describe(map_list(f)), describe(map_list(static_cast<GatedGrad>(f)))}});
 }
 
 void add_math_functions(std::vector<OpInfo>& table) {

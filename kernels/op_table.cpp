@@ -19,6 +19,7 @@
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/resize/resize_impl.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rotary/rotary_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -348,6 +349,9 @@ std::vector<OpInfo> op_table() {
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   for (const char* name : {"bmm", "einsum", "bilinear"}) table.push_back({name, "matmul", {}, "matmul"});
   table.push_back({"outer", "matmul", {}, "mul of a column and a row"});
+  table.push_back({"rotary", "rotary", {describe(kRotary)}});
+  constexpr const char* kMade = "made of sizes alone";
+  table.push_back({"rotary_table", "rotary", {}, "sines and cosines on the host", kMade, kMade});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};
   table.push_back({"softmax", "softmax", softmax});
   table.push_back({"log_softmax", "softmax", softmax});

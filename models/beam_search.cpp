@@ -74,7 +74,8 @@ class Search {
     return candidates;
   }
 
-  /// The best ones that go on become the beams; those that end and are better than the last of these are done.
+  /// The best ones that go on become the beams; those that end and are better than the last of these are
+  /// done.
   void choose(std::vector<Candidate>& candidates, std::int64_t drawn) {
     std::make_heap(candidates.begin(), candidates.end());
     std::vector<Beam> next;

@@ -90,7 +90,8 @@ class Sampling {
   Sampling(CausalLm& model, const GenerationOptions& options, std::vector<Row> rows)
       : model_(model), options_(options), rows_(std::move(rows)) {
     std::int64_t capacity = 0;
-    for (const Row& row : rows_) capacity = std::max(capacity, detail::window_size(model, row.prompt, options));
+    for (const Row& row : rows_)
+      capacity = std::max(capacity, detail::window_size(model, row.prompt, options));
     reader_.emplace(model, options, rows_.size(), capacity);
   }
 
@@ -122,7 +123,8 @@ class Sampling {
     try {
       token = row.sampler.sample(logits);
     } catch (const InvalidArgument& error) {
-      throw InvalidArgument(detail::concat("prompt ", row.index, ", token ", row.drawn(), ": ", error.what()));
+      throw InvalidArgument(
+          detail::concat("prompt ", row.index, ", token ", row.drawn(), ": ", error.what()));
     }
     row.tokens.push_back(token);
     std::optional<StopReason> stop = detail::stop_of(options_, token, row.text);
@@ -131,8 +133,8 @@ class Sampling {
       stop = StopReason::context;
     if (options_.on_token) {
       const std::string text = row.text.take(stop.has_value());
-      const bool more = options_.on_token(
-          {.prompt = row.index, .token = token, .text = text, .last = stop.has_value()});
+      const bool more =
+          options_.on_token({.prompt = row.index, .token = token, .text = text, .last = stop.has_value()});
       if (!more && !stop) stop = StopReason::caller;
     }
     return stop;

@@ -6,8 +6,8 @@
 //   Generated text = generate(model, vocab.encode("To be"), options);
 //
 // From the logits on everything is computed on the host in double, as in sampling: equal logits give equal
-// tokens on every device. Each prompt of a batch gets what it gets alone: prompts of unequal lengths share the
-// calls of the model, and row b draws with generation_seed(seed, b).
+// tokens on every device. Each prompt of a batch gets what it gets alone: prompts of unequal lengths share
+// the calls of the model, and row b draws with generation_seed(seed, b).
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -42,7 +42,7 @@ enum class BeyondContext : std::uint8_t {
 
 /// A token that was drawn.
 struct GenerationEvent {
-  std::size_t prompt;     // its place in the batch
+  std::size_t prompt;  // its place in the batch
   std::int64_t token;
   std::string_view text;  // new text, valid UTF-8; empty while it may still become a stop string
   bool last;              // of its text
@@ -63,7 +63,8 @@ struct GenerationOptions {
   /// length^length_penalty (tokens of the text, a stop token counts), greedy sampling only.
   std::int64_t num_beams = 1;
   double length_penalty = 1;
-  bool early_stopping = false;  // with num_beams texts at hand; else when no beam can become better than these
+  bool early_stopping =
+      false;  // with num_beams texts at hand; else when no beam can become better than these
   std::int64_t num_results = 1;  // the best of each prompt's beams, at most num_beams
 
   std::vector<std::int64_t> stop_tokens{};
@@ -92,13 +93,12 @@ struct Generated {
 /// The seed that row b of a batch draws with; generation_seed(seed, 0) is `seed`.
 GPUNN_API std::uint64_t generation_seed(std::uint64_t seed, std::size_t row) noexcept;
 
-/// Continues each prompt: num_results texts for the first, then for the second, and so on, best first. Runs in
-/// evaluation mode without gradients; the mode is restored. No prompts: no texts. Throws InvalidArgument for
-/// an empty prompt without start_token, tokens outside the vocabulary, a prompt that is longer than the model
-/// reads (unless texts slide), each naming the prompt; for options out of range, stop strings without `piece`,
-/// beams with another sampling than greedy or with on_token; and what the model throws.
-GPUNN_API std::vector<Generated> generate(CausalLm& model,
-                                          std::span<const std::vector<std::int64_t>> prompts,
+/// Continues each prompt: num_results texts for the first, then for the second, and so on, best first. Runs
+/// in evaluation mode without gradients; the mode is restored. No prompts: no texts. Throws InvalidArgument
+/// for an empty prompt without start_token, tokens outside the vocabulary, a prompt that is longer than the
+/// model reads (unless texts slide), each naming the prompt; for options out of range, stop strings without
+/// `piece`, beams with another sampling than greedy or with on_token; and what the model throws.
+GPUNN_API std::vector<Generated> generate(CausalLm& model, std::span<const std::vector<std::int64_t>> prompts,
                                           const GenerationOptions& options);
 /// The best text of one prompt.
 GPUNN_API Generated generate(CausalLm& model, const std::vector<std::int64_t>& prompt,

@@ -33,8 +33,8 @@ std::vector<std::vector<double>> LogitReader::read(std::span<const std::span<con
   for (std::size_t b = 0; b < rows; ++b)
     std::copy(windows[b].begin() + static_cast<std::ptrdiff_t>(known_[b]), windows[b].end(),
               tokens.begin() + static_cast<std::ptrdiff_t>(b) * T);
-  const Tensor input = Tensor::from(tokens, {static_cast<std::int64_t>(rows), T},
-                                    {.device = model_.cache_options().device});
+  const Tensor input =
+      Tensor::from(tokens, {static_cast<std::int64_t>(rows), T}, {.device = model_.cache_options().device});
   const Tensor logits = cache_ ? model_(input, *cache_, valid) : model_(input);
   const std::int64_t V = model_.vocabulary();
   GPUNN_CHECK(logits.shape() == Shape({static_cast<std::int64_t>(rows), T, V}), "expected logits ",
@@ -77,7 +77,8 @@ bool Window::advance(std::size_t length) {
 
 std::int64_t window_size(const CausalLm& model, std::size_t prompt, const GenerationOptions& options) {
   // The last token is drawn and never read.
-  const std::int64_t all = static_cast<std::int64_t>(prompt) + std::max<std::int64_t>(options.max_new_tokens, 1) - 1;
+  const std::int64_t all =
+      static_cast<std::int64_t>(prompt) + std::max<std::int64_t>(options.max_new_tokens, 1) - 1;
   return std::min(all, model.context());
 }
 
@@ -90,8 +91,7 @@ void penalise(std::vector<double>& logits, const GenerationOptions& options, con
   for (const auto& [token, count] : counts) {
     double& logit = logits[static_cast<std::size_t>(token)];
     logit = logit > 0 ? logit / options.repetition_penalty : logit * options.repetition_penalty;
-    if (count > 0)
-      logit -= options.frequency_penalty * static_cast<double>(count) + options.presence_penalty;
+    if (count > 0) logit -= options.frequency_penalty * static_cast<double>(count) + options.presence_penalty;
   }
 }
 

@@ -43,9 +43,7 @@ class Window {
   Window(std::size_t length, std::int64_t context);
   /// Moves on when `length` tokens do not fit; true when it did.
   bool advance(std::size_t length);
-  std::span<const std::int64_t> of(const Tokens& tokens) const {
-    return std::span(tokens).subspan(begin_);
-  }
+  std::span<const std::int64_t> of(const Tokens& tokens) const { return std::span(tokens).subspan(begin_); }
 
  private:
   std::size_t begin_, context_;

@@ -18,6 +18,7 @@
 #include "tests/support/expect_values.h"
 #include "tests/support/golden_lists.h"
 #include "tests/support/hashed_values.h"
+#include "tests/support/message_of.h"
 
 namespace gpunn {
 namespace {
@@ -28,6 +29,7 @@ using ::testing::HasSubstr;
 
 using O = MultiheadAttentionOptions;
 using testing::hashed;
+using testing::message_of;
 
 // Sums of some tens of products in f32, of values around 1, and PyTorch's own rounding.
 constexpr double kTolerance = 2e-5;
@@ -273,16 +275,6 @@ TEST(MultiheadAttention, InitialValuesArePyTorchs) {
   // out_proj is drawn first.
   manual_seed(1);
   EXPECT_EQ(Linear(32, 32).weight.to_vector<float>(), layer.out_proj.weight.to_vector<float>());
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(MultiheadAttention, Refuses) {

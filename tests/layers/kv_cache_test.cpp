@@ -17,6 +17,7 @@
 #include "tests/support/devices.h"
 #include "tests/support/expect_values.h"
 #include "tests/support/hashed_values.h"
+#include "tests/support/message_of.h"
 
 namespace gpunn {
 namespace {
@@ -24,6 +25,7 @@ namespace {
 using ::testing::ElementsAre;
 using testing::hashed;
 using ::testing::HasSubstr;
+using testing::message_of;
 
 using Counts = std::vector<std::int64_t>;
 
@@ -266,16 +268,6 @@ TEST(KvCache, StartsAreThePositionsOfNewRows) {
               ElementsAre(2, 3, 3, 1, 2, 3));
   KvCache moved = std::move(own);
   EXPECT_THAT(moved.lengths(), ElementsAre(2, 1));
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(KvCache, Refuses) {

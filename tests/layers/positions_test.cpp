@@ -11,6 +11,7 @@
 #include "tests/support/devices.h"
 #include "tests/support/expect_values.h"
 #include "tests/support/hashed_values.h"
+#include "tests/support/message_of.h"
 
 namespace gpunn {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 using ::testing::ElementsAre;
 using testing::hashed;
 using ::testing::HasSubstr;
+using testing::message_of;
 
 TEST(Positions, SinusoidsFollowTheFormula) {
   for (const std::int64_t D : {6, 5, 1}) {
@@ -103,16 +105,6 @@ TEST(Positions, AlibiSlopes) {
   // The first, third, ... of sixteen.
   for (std::size_t h = 8; h < 12; ++h)
     EXPECT_FLOAT_EQ(twelve[h], std::exp2(-0.5f * static_cast<float>(2 * (h - 8) + 1)));
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(Positions, Refuse) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 
+#include "gpunn/core/autograd.h"
 #include "gpunn/core/random.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/reduce/reduce.h"
@@ -18,6 +19,7 @@
 #include "tests/support/expect_values.h"
 #include "tests/support/golden_lists.h"
 #include "tests/support/hashed_values.h"
+#include "tests/support/message_of.h"
 
 namespace gpunn {
 namespace {
@@ -26,6 +28,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using O = TransformerLayerOptions;
 using testing::hashed;
+using testing::message_of;
 
 // Norms divide by deviations of around one half; otherwise as in attention_test.cpp.
 constexpr double kTolerance = 5e-5;
@@ -191,17 +194,50 @@ TEST_P(TransformerLayersTest, MapsOfEveryHead) {
   EXPECT_EQ(out.maps.decoder[0].contiguous().to_vector<float>()[1], 0);  // query 0 does not see key 1
 }
 
-TEST_P(TransformerLayersTest, DropoutIsThereInTrainingOnly) {
+// Layers of zeros but for one bias of ones: what is added to x is that bias behind the dropouts on its way.
+struct Site {
+  const char* ones;
+  bool through_linear2;  // an identity
+};
+constexpr std::int64_t kWide = 16;
+
+void expect_dropped(Module& layer, const Site& site, const std::function<Tensor()>& added) {
+  SCOPED_TRACE(site.ones);
+  for (const auto& [key, tensor] : layer.state_dict()) {
+    const NoGrad off;
+    tensor.fill_(key == site.ones ? 1 : 0);
+    if (key == "linear2.weight" && site.through_linear2)
+      for (std::int64_t i = 0; i < kWide; ++i) tensor.select(0, i).narrow(0, i, 1).fill_(1);
+  }
+  const double kept = site.through_linear2 ? 4 : 2, share = 1 / kept;
+  double count = 0;
+  const std::vector<double> values = added().detach().contiguous().to_vector<double>();
+  for (const double v : values) {
+    EXPECT_TRUE(v == 0 || v == kept) << v;
+    count += v != 0;
+  }
+  // Six deviations.
+  const auto n = static_cast<double>(values.size());
+  EXPECT_NEAR(count / n, share, 6 * std::sqrt(share * (1 - share) / n));
+  layer.eval();
+  for (const double v : added().detach().contiguous().to_vector<double>()) EXPECT_EQ(v, 1);
+  layer.train();
+}
+
+TEST_P(TransformerLayersTest, DropoutActsOnEveryPart) {
   manual_seed(4);
-  // With attention's and the feed forward part's own results zero, what is left to draw is the input:
-  // nothing.
-  Transformer net(small());
-  net.to(device());
-  const Tensor src = hashed({5, 3, 8}, 1).to(device()), tgt = hashed({4, 3, 8}, 2).to(device());
-  const auto values = [&] { return net(src, tgt).detach().contiguous().to_vector<float>(); };
-  EXPECT_NE(values(), values());
-  net.eval();
-  EXPECT_EQ(values(), values());
+  const O options{.dim_feedforward = kWide, .dropout = 0.5, .norm_first = true};
+  TransformerEncoderLayer encoder(kWide, 2, options);
+  TransformerDecoderLayer decoder(kWide, 2, options);
+  encoder.to(device());
+  decoder.to(device());
+  const Tensor x = zeros({5, 3, kWide}, {.device = device()});
+  for (const Site& site : {Site{"self_attn.out_proj.bias", false}, Site{"linear2.bias", false},
+                           Site{"linear1.bias", true}, Site{"multihead_attn.out_proj.bias", false}}) {
+    expect_dropped(decoder, site, [&] { return decoder(x, x); });
+    if (std::string(site.ones).starts_with("multihead")) continue;
+    expect_dropped(encoder, site, [&] { return encoder(x); });
+  }
 }
 
 std::vector<std::string> keys_of(Module& module) {
@@ -293,16 +329,6 @@ TEST(TransformerLayers, SummariesShowTheirParts) {
   std::vector<std::string> names;
   for (const LayerSummary& row : summarize(layer, {2, 5, 8})) names.push_back(row.name);
   EXPECT_THAT(names, ::testing::IsSupersetOf({"self_attn.out_proj", "linear1", "linear2", "norm1", "norm2"}));
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const InvalidArgument& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 TEST(TransformerLayers, Refuse) {

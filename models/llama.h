@@ -10,6 +10,7 @@
 // load as they are; pairs of rotary features are (i, i + D / 2), as there.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>

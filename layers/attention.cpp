@@ -9,6 +9,7 @@
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/movement/movement.h"
 #include "gpunn/kernels/reduce/reduce.h"
+#include "gpunn/layers/detail/call_observer.h"
 #include "gpunn/layers/init.h"
 #include "gpunn/layers/kv_cache.h"
 
@@ -119,6 +120,15 @@ void MultiheadAttention::reset_parameters() {
   }
   for (const Tensor* b : {&bias_k, &bias_v})
     if (b->defined()) init::xavier_normal(*b);
+}
+
+double MultiheadAttention::flops(const Shape& x, const Shape&) const {
+  double weights = static_cast<double>(out_proj.weight.numel());
+  for (const Tensor* w : {&in_proj_weight, &q_proj_weight, &k_proj_weight, &v_proj_weight})
+    if (w->defined()) weights += static_cast<double>(w->numel());
+  const auto rows = static_cast<double>(x.numel() / E_);
+  const auto T = static_cast<double>(x[x.rank() == 2 || !options_.batch_first ? 0 : 1]);
+  return 2 * rows * (weights + 2 * T * static_cast<double>(E_));
 }
 
 void MultiheadAttention::check_input(const Tensor& query, const Tensor& key, const Tensor& value) const {
@@ -282,6 +292,10 @@ MultiheadAttentionOutput MultiheadAttention::operator()(const Tensor& query, con
                                                         const Tensor& value,
                                                         const MultiheadAttentionCall& call) {
   const ModuleScope scope(*this);
+  // Who looks on wants shapes and costs; masks change neither.
+  detail::CallObserver* const observer = detail::call_observer();
+  if (observer && query.is_same(key) && key.is_same(value) && !call.need_weights) [[unlikely]]
+    return {observer->call(*this, query), {}};
   return forward(query, key, value, call);
 }
 

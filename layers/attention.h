@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "gpunn/layers/layer_cost.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/module.h"
 
@@ -55,7 +56,7 @@ struct MultiheadAttentionOutput {
 /// Throws InvalidArgument for sizes below 1, num_heads that does not divide embed_dim, num_kv_heads that does
 /// not divide num_heads, dropout outside [0, 1); in forward for ranks, sizes, batches, dtypes and masks that
 /// do not fit.
-class GPUNN_API MultiheadAttention : public Module {
+class GPUNN_API MultiheadAttention : public Module, public LayerCost {
  public:
   MultiheadAttention(std::int64_t embed_dim, std::int64_t num_heads,
                      const MultiheadAttentionOptions& options = {});
@@ -75,6 +76,10 @@ class GPUNN_API MultiheadAttention : public Module {
 
   /// Draws the initial values of the projections again, not those of out_proj.
   void reset_parameters();
+  /// Of self-attention: projections, scores and sums, masks or not. summary() counts of attention on other
+  /// keys what it calls, out_proj.
+  double flops(const Shape& x, const Shape& y) const override;
+  int sample_rank() const override { return 2; }
   std::int64_t embed_dim() const noexcept { return E_; }
   std::int64_t num_heads() const noexcept { return heads_; }
   std::int64_t num_kv_heads() const noexcept { return kv_heads_; }

@@ -254,6 +254,11 @@ TEST(KvCache, PagesAreTakenAsTheyAreNeeded) {
   KvCacheOptions rooms = o;
   rooms.page_size = 0;
   EXPECT_EQ(KvCache(rooms).bytes(), 2 * 100 * page);
+  // What a call had taken that was given up serves the next one.
+  KvCache again(o);
+  again.begin(30, Counts{30, 0});
+  again.begin(20, Counts{1, 20});
+  EXPECT_EQ(again.bytes(), 3 * page);
 }
 
 TEST(KvCache, StartsAreThePositionsOfNewRows) {

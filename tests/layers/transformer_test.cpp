@@ -324,11 +324,19 @@ TEST(TransformerLayers, CopiesHaveValuesOfTheirOwn) {
   EXPECT_EQ(behind->type_name(), "Transformer");
 }
 
-TEST(TransformerLayers, SummariesShowTheirParts) {
-  TransformerEncoderLayer layer(8, 2, {.dim_feedforward = 6, .batch_first = true});
-  std::vector<std::string> names;
-  for (const LayerSummary& row : summarize(layer, {2, 5, 8})) names.push_back(row.name);
-  EXPECT_THAT(names, ::testing::IsSupersetOf({"self_attn.out_proj", "linear1", "linear2", "norm1", "norm2"}));
+TEST(TransformerLayers, SummariesCountProducts) {
+  for (const bool batch_first : {true, false}) {
+    TransformerEncoderLayer layer(8, 2, {.dim_feedforward = 6, .batch_first = batch_first});
+    std::map<std::string, LayerSummary> rows;
+    for (const LayerSummary& row : summarize(layer, batch_first ? Shape{2, 5, 8} : Shape{5, 2, 8}))
+      rows[row.name] = row;
+    EXPECT_EQ(rows.size(), 9u);  // the layer, attention, two norms, two linear ones, three dropouts
+    // Ten rows meet 24 + 8 rows of weights of 8 numbers; 5 keys of 8 numbers for the scores and for the sums.
+    EXPECT_EQ(rows["self_attn"].flops, 2.0 * 10 * (32 * 8 + 2 * 5 * 8));
+    EXPECT_EQ(rows["linear1"].flops, 2.0 * 10 * 6 * 8);
+    EXPECT_EQ(rows["linear2"].flops, 2.0 * 10 * 6 * 8);
+    EXPECT_EQ(rows["self_attn"].output, rows[""].output);
+  }
 }
 
 TEST(TransformerLayers, Refuse) {

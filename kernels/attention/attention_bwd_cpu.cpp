@@ -1,8 +1,8 @@
 // Attention backward, in f32 on the CPU. A task takes the keys of a key head, or a part of them, a block at a
 // time, and all rows that read them, a tile at a time: weights are computed again from lse, and the five
-// products of a tile and a piece of the block follow each other while its operands are in L1 and L2. dk and dv
-// of the block are added up in the order of the rows, dq in the order of the keys; what a task is depends on
-// sizes only. Where keys are in parts, each has its own dq, and these are added up in order.
+// products of a tile and a piece of the block follow each other while its operands are in L1 and L2. dk and
+// dv of the block are added up in the order of the rows, dq in the order of the keys; what a task is depends
+// on sizes only. Where keys are in parts, each has its own dq, and these are added up in order.
 #include <limits>
 
 #include "gpunn/kernels/attention/attention_cpu_impl.h"
@@ -13,9 +13,9 @@ namespace {
 using namespace detail;
 
 constexpr std::int64_t kTileRows = 60;
-constexpr std::int64_t kPiece = 64;      // keys that a tile meets at once
-constexpr std::int64_t kTasks = 16;      // wanted at least
-constexpr std::int64_t kLeastKeys = 128; // of a part
+constexpr std::int64_t kPiece = 64;       // keys that a tile meets at once
+constexpr std::int64_t kTasks = 16;       // wanted at least
+constexpr std::int64_t kLeastKeys = 128;  // of a part
 
 struct Plan {
   std::int64_t heads, rows;
@@ -29,10 +29,10 @@ Plan plan_of(const AttentionBackwardProblem& p) {
   const AttentionSizes& s = p.sizes;
   Plan plan{};
   plan.heads = s.B * s.Hkv;
-  plan.rows = AttentionCall(p).rows();
+  plan.rows = AttentionShape(p).rows();
   plan.keys = s.Tk;
-  const std::int64_t parts = std::clamp<std::int64_t>(attention_ceil(kTasks, plan.heads), 1,
-                                                      attention_ceil(s.Tk, kLeastKeys));
+  const std::int64_t parts =
+      std::clamp<std::int64_t>(attention_ceil(kTasks, plan.heads), 1, attention_ceil(s.Tk, kLeastKeys));
   plan.part = attention_ceil(attention_ceil(s.Tk, parts), kLeastKeys) * kLeastKeys;
   plan.parts = attention_ceil(s.Tk, plan.part);
   plan.block = std::min(kAttentionKeys, plan.part);
@@ -46,7 +46,7 @@ struct Scratch {
   float *keys_turned, *values_turned, *keys, *dk, *dv;  // of a block
   float *q, *dy, *dq, *scores, *products;               // of a tile
   float* delta;                                         // [rows]
-  AttentionExtras extras;
+  AttentionTileExtras extras;
 };
 
 Scratch scratch_of(const AttentionBackwardProblem& p, const Plan& plan, AttentionScratch& from) {
@@ -62,14 +62,14 @@ Scratch scratch_of(const AttentionBackwardProblem& p, const Plan& plan, Attentio
   s.scores = from.take(kTileRows * kPiece);
   s.products = from.take(kTileRows * kPiece);
   s.delta = from.take(plan.rows);
-  if (AttentionCall(p).biased()) s.extras.bias = from.take(kTileRows * kPiece);
+  if (AttentionShape(p).biased()) s.extras.bias = from.take(kTileRows * kPiece);
   if (p.dropout.on) s.extras.factors = from.take(kTileRows * kPiece);
   return s;
 }
 
 struct Backward {
   const AttentionBackwardProblem& p;
-  AttentionCall call;
+  AttentionShape shape;
   Plan plan;
   float* dq_parts = nullptr;  // [heads, parts, rows, q_width]
   float* slots;
@@ -83,7 +83,7 @@ struct Backward {
   void task(std::int64_t index, std::int64_t slot) const;
   void add_parts(std::int64_t index) const;
   const float* lse(const AttentionHead& head) const {
-    return static_cast<const float*>(p.lse) + (head.b * p.sizes.Hq + head.kv * call.group()) * p.sizes.Tq;
+    return static_cast<const float*>(p.lse) + (head.b * p.sizes.Hq + head.kv * shape.group()) * p.sizes.Tq;
   }
   AttentionTileRows tile_rows(const AttentionHead& head, std::int64_t row) const;
   void make_delta(const AttentionHead& head, float* delta) const;
@@ -93,7 +93,7 @@ struct Backward {
 };
 
 Backward::Backward(const AttentionBackwardProblem& problem, float* workspace)
-    : p(problem), call(problem), plan(plan_of(problem)) {
+    : p(problem), shape(problem), plan(plan_of(problem)) {
   AttentionScratch all(workspace), slot(nullptr);
   scratch_of(p, plan, slot);
   slot_floats = slot.used();
@@ -102,7 +102,7 @@ Backward::Backward(const AttentionBackwardProblem& problem, float* workspace)
 }
 
 AttentionTileRows Backward::tile_rows(const AttentionHead& head, std::int64_t row) const {
-  AttentionTileRows rows = attention_tile_rows(call, head, row, std::min(kTileRows, plan.rows - row));
+  AttentionTileRows rows = attention_tile_rows(shape, head, row, std::min(kTileRows, plan.rows - row));
   // The mask may have hidden all that a row could have seen.
   for (std::int64_t t = 0; t < rows.count; ++t)
     if (lse(head)[row + t] == -std::numeric_limits<float>::infinity()) rows.keys[t] = {0, 0};
@@ -126,12 +126,13 @@ void Backward::for_each_dq(const AttentionHead& head, const AttentionTileRows& r
 
 void Backward::make_delta(const AttentionHead& head, float* delta) const {
   for (std::int64_t r = 0; r < plan.rows; ++r) {
-    const std::int64_t h = head.kv * call.group() + r / p.sizes.Tq, i = r % p.sizes.Tq;
+    const std::int64_t h = head.kv * shape.group() + r / p.sizes.Tq, i = r % p.sizes.Tq;
     const auto row = [&](const void* x, const AttentionLayout& layout) {
       return static_cast<const float*>(x) + attention_row(layout, p.rule.q_first, head.b, h, i);
     };
-    delta[r] = i < head.n.queries ? attention_kernels().dot(row(p.dy, p.dy_layout), row(p.y, p.y_layout), p.sizes.Dv)
-                                  : 0.0f;
+    delta[r] = i < head.n.queries
+                   ? attention_kernels().dot(row(p.dy, p.dy_layout), row(p.y, p.y_layout), p.sizes.Dv)
+                   : 0.0f;
   }
 }
 
@@ -162,14 +163,13 @@ class Block {
 void Block::load() {
   const AttentionBackwardProblem& p = f_.p;
   const std::int64_t D = p.sizes.D, Dv = p.sizes.Dv, k_ld = p.k_layout.time;
-  for_each_key_run(p, head_, first_, count_,
-                   [&](std::int64_t j, std::int64_t n, const float* k, const float* v) {
-                     attention_turn(k, k_ld, j, n, {scratch_.keys_turned, D});
-                     attention_turn(v, p.v_layout.time, j, n, {scratch_.values_turned, Dv});
-                     const std::int64_t width = f_.plan.q_width;
-                     keys_finite_ &=
-                         attention_kernels().copy(k, k_ld, n, D, scratch_.keys + j * width, width);
-                   });
+  for_each_key_run(
+      p, head_, first_, count_, [&](std::int64_t j, std::int64_t n, const float* k, const float* v) {
+        attention_turn(k, k_ld, j, n, {scratch_.keys_turned, D});
+        attention_turn(v, p.v_layout.time, j, n, {scratch_.values_turned, Dv});
+        const std::int64_t width = f_.plan.q_width;
+        keys_finite_ &= attention_kernels().copy(k, k_ld, n, D, scratch_.keys + j * width, width);
+      });
   std::fill_n(scratch_.dk, count_ * f_.plan.q_width, 0.0f);
   std::fill_n(scratch_.dv, count_ * f_.plan.v_width, 0.0f);
   loaded_ = true;
@@ -179,9 +179,10 @@ bool Block::add(const AttentionTileRows& rows, std::int64_t row) {
   if (attention_seen(rows, first_, count_).all.count() <= 0) return false;
   if (!loaded_) load();
   const AttentionBackwardProblem& p = f_.p;
-  q_finite_ = attention_gather(f_.call, head_, rows, p.q, p.q_layout, p.sizes.D, scratch_.q, f_.plan.q_width);
+  q_finite_ =
+      attention_gather(f_.shape, head_, rows, p.q, p.q_layout, p.sizes.D, scratch_.q, f_.plan.q_width);
   dy_finite_ =
-      attention_gather(f_.call, head_, rows, p.dy, p.dy_layout, p.sizes.Dv, scratch_.dy, f_.plan.v_width);
+      attention_gather(f_.shape, head_, rows, p.dy, p.dy_layout, p.sizes.Dv, scratch_.dy, f_.plan.v_width);
   std::fill_n(scratch_.dq, rows.count * f_.plan.q_width, 0.0f);
   for (std::int64_t at = 0; at < count_; at += kPiece)
     add_piece(rows, row, at, std::min(kPiece, count_ - at));
@@ -204,7 +205,7 @@ void Block::add_piece(const AttentionTileRows& rows, std::int64_t row, std::int6
   tile.seen = seen.rows;
   tile.columns = seen.all;
   tile.lse = f_.lse(head_) + row, tile.delta = scratch_.delta + row;
-  attention_extras(f_.call, head_, rows, seen, first_ + at, scratch_.extras, tile);
+  attention_extras(f_.shape, head_, rows, seen, first_ + at, scratch_.extras, tile);
   attention_kernels().backward(tile);
   // What is hidden has a weight of 0, which does not make up for what is not finite.
   const bool hides = !seen.alike || f_.p.mask.kind != AttentionMaskKind::none;
@@ -213,8 +214,9 @@ void Block::add_piece(const AttentionTileRows& rows, std::int64_t row, std::int6
                      scratch_.dv + key * v_width, v_width, true, hides && !dy_finite_});
   attention_product({count, rows.count, scratch_.products + begin, kPiece, true, scratch_.q, q_width, q_width,
                      scratch_.dk + key * q_width, q_width, true, hides && !q_finite_});
-  attention_product({rows.count, count, scratch_.products + begin, kPiece, false, scratch_.keys + key * q_width,
-                     q_width, q_width, scratch_.dq, q_width, true, hides && !keys_finite_});
+  attention_product({rows.count, count, scratch_.products + begin, kPiece, false,
+                     scratch_.keys + key * q_width, q_width, q_width, scratch_.dq, q_width, true,
+                     hides && !keys_finite_});
 }
 
 void Block::store_rows(const float* from, std::int64_t width, std::int64_t cols, void* to,
@@ -231,7 +233,7 @@ void Block::store() const {
 }
 
 void Backward::task(std::int64_t index, std::int64_t slot) const {
-  const AttentionHead head = attention_head(call, index / plan.parts);
+  const AttentionHead head = attention_head(shape, index / plan.parts);
   const std::int64_t first = index % plan.parts * plan.part, end = std::min(plan.keys, first + plan.part);
   AttentionScratch memory(slots + slot * slot_floats);
   const Scratch scratch = scratch_of(p, plan, memory);
@@ -239,7 +241,8 @@ void Backward::task(std::int64_t index, std::int64_t slot) const {
   float* const part = dq_parts ? dq_parts + index * plan.rows * width : nullptr;
   make_delta(head, scratch.delta);
   for (std::int64_t key = first; key < end; key += plan.block) {
-    const std::int64_t there = std::clamp<std::int64_t>(head.n.keys - key, 0, std::min(plan.block, end - key));
+    const std::int64_t there =
+        std::clamp<std::int64_t>(head.n.keys - key, 0, std::min(plan.block, end - key));
     Block block(*this, head, scratch, key, there);
     for (std::int64_t row = 0; row < plan.rows;) {
       const AttentionTileRows rows = tile_rows(head, row);
@@ -270,14 +273,13 @@ void Backward::task(std::int64_t index, std::int64_t slot) const {
 // dq of a tile of rows from the parts of the keys.
 void Backward::add_parts(std::int64_t index) const {
   const std::int64_t tiles = attention_ceil(plan.rows, kTileRows), width = plan.q_width;
-  const AttentionHead head = attention_head(call, index / tiles);
+  const AttentionHead head = attention_head(shape, index / tiles);
   const std::int64_t end = std::min(plan.rows, (index % tiles + 1) * kTileRows);
   for (std::int64_t row = index % tiles * kTileRows; row < end;) {
-    const AttentionTileRows rows = attention_tile_rows(call, head, row, end - row);
+    const AttentionTileRows rows = attention_tile_rows(shape, head, row, end - row);
     for_each_dq(head, rows, [&](std::int64_t t, std::int64_t count, float* dq) {
       for (std::int64_t i = 0; i < plan.parts; ++i) {
-        const float* const from =
-            dq_parts + ((index / tiles * plan.parts + i) * plan.rows + row + t) * width;
+        const float* const from = dq_parts + ((index / tiles * plan.parts + i) * plan.rows + row + t) * width;
         (i == 0 ? gemm_kernels().copy : gemm_kernels().add)(from, width, count, p.sizes.D, dq,
                                                             p.dq_layout.time);
       }

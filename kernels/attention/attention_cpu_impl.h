@@ -17,7 +17,7 @@ namespace gpunn::detail {
 
 inline constexpr std::int64_t kAttentionKeys = 256;  // of a block at most; blocks begin at multiples of it
 inline constexpr std::int64_t kAttentionRows = 64;   // of a tile at most
-inline constexpr std::int64_t kAttentionPad = 64;    // floats that a buffer of scores is longer than it need be
+inline constexpr std::int64_t kAttentionPad = 64;  // floats that a buffer of scores is longer than it need be
 
 /// Columns [begin, end) of a block.
 struct AttentionColumns {
@@ -25,8 +25,8 @@ struct AttentionColumns {
   std::int64_t count() const { return end - begin; }
 };
 
-/// Scores of a tile's queries for a block of keys, on their way to weights. Buffers have a row for each query,
-/// `ld` apart.
+/// Scores of a tile's queries for a block of keys, on their way to weights. Buffers have a row for each
+/// query, `ld` apart.
 struct AttentionTile {
   std::int64_t rows, ld;
   float* scores;                 // q . k, which become weights
@@ -36,7 +36,8 @@ struct AttentionTile {
   std::int64_t bias_ld;          // 0: one row for all
   const float* factors;          // of dropout, or null
   float scale;
-  bool transformed;  // scale and bias are applied first and the scores replaced: needed for bias and scale < 0
+  bool
+      transformed;  // scale and bias are applied first and the scores replaced: needed for bias and scale < 0
   // Forward, [rows]: largest score and sum of weights so far, and what earlier sums are to be multiplied by.
   float* max;
   float* sum;
@@ -72,8 +73,8 @@ struct AttentionKernels {
   void (*forward)(const AttentionTile&);
   void (*backward)(const AttentionTile&);
   void (*bias)(const AttentionBias&, AttentionColumns columns, float* out);
-  /// Dropout's factors of columns, whose numbers in the range are first + column; columns from the multiple of
-  /// 4 below `columns.begin` are written. first is a multiple of 4.
+  /// Dropout's factors of columns, whose numbers in the range are first + column; columns from the multiple
+  /// of 4 below `columns.begin` are written. first is a multiple of 4.
   void (*factors)(const AttentionDropout&, std::int64_t first, AttentionColumns columns, float* out);
   void (*finish)(const AttentionFinish&);
   /// to[rows, to_ld] = from[rows, cols], zeros behind; false when something is not finite.
@@ -84,14 +85,14 @@ struct AttentionKernels {
 const AttentionKernels& attention_kernels();
 
 /// Forward's and backward's problem alike.
-struct AttentionCall {
+struct AttentionShape {
   const AttentionSizes& sizes;
   const AttentionRule& rule;
   const AttentionMask& mask;
   const AttentionDropout& dropout;
   float scale;
   template <class P>
-  explicit AttentionCall(const P& p)
+  explicit AttentionShape(const P& p)
       : sizes(p.sizes), rule(p.rule), mask(p.mask), dropout(p.dropout), scale(static_cast<float>(p.scale)) {}
   std::int64_t group() const { return sizes.Hq / sizes.Hkv; }
   std::int64_t rows() const { return group() * sizes.Tq; }
@@ -103,22 +104,22 @@ struct AttentionHead {
   std::int64_t b, kv;
   AttentionLengths n;
 };
-AttentionHead attention_head(const AttentionCall& call, std::int64_t index);
+AttentionHead attention_head(const AttentionShape& shape, std::int64_t index);
 
 /// The rows of a tile.
 struct AttentionTileRows {
   std::int64_t count = 0;
   std::int64_t head[kAttentionRows], query[kAttentionRows];  // head of all query heads
-  KeyRange keys[kAttentionRows];                             // seen, but for the mask; empty behind the length
-  KeyRange all{0, 0};                                        // from the first to the last that a row sees
+  KeyRange keys[kAttentionRows];  // seen, but for the mask; empty behind the length
+  KeyRange all{0, 0};             // from the first to the last that a row sees
   bool present(const AttentionHead& h, std::int64_t t) const { return query[t] < h.n.queries; }
 };
 /// Rows [row, row + most) of the head, fewer at the end of a query head unless the heads are short.
-AttentionTileRows attention_tile_rows(const AttentionCall& call, const AttentionHead& head, std::int64_t row,
-                                      std::int64_t most);
+AttentionTileRows attention_tile_rows(const AttentionShape& shape, const AttentionHead& head,
+                                      std::int64_t row, std::int64_t most);
 
 /// Rows of q, y or dy to to[count, ld]; absent ones become 0. False when something is not finite.
-bool attention_gather(const AttentionCall& call, const AttentionHead& head, const AttentionTileRows& rows,
+bool attention_gather(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,
                       const void* from, const AttentionLayout& layout, std::int64_t cols, float* to,
                       std::int64_t ld);
 
@@ -131,13 +132,13 @@ struct AttentionSeen {
 AttentionSeen attention_seen(const AttentionTileRows& rows, std::int64_t first_key, std::int64_t keys);
 
 /// Room for what a tile adds to its scores; null where a problem has none.
-struct AttentionExtras {
+struct AttentionTileExtras {
   float* bias = nullptr;
   float* factors = nullptr;
 };
 /// Fills in bias and factors and points `tile` at them. Scores have `tile.ld` columns.
-void attention_extras(const AttentionCall& call, const AttentionHead& head, const AttentionTileRows& rows,
-                      const AttentionSeen& seen, std::int64_t first_key, const AttentionExtras& room,
+void attention_extras(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,
+                      const AttentionSeen& seen, std::int64_t first_key, const AttentionTileExtras& room,
                       AttentionTile& tile);
 
 /// c[rows, width] = a b, or c + a b; width is whole vectors.

@@ -14,12 +14,12 @@ namespace {
 using namespace detail;
 
 constexpr float kLeast = -std::numeric_limits<float>::infinity();
-constexpr std::int64_t kTileRows = 24;    // 24 x 256 scores: 24 KiB
-constexpr std::int64_t kDirectRows = 8;   // up to here keys are not worth turning
-constexpr std::int64_t kTasks = 32;       // wanted at least
-constexpr std::int64_t kLeastRows = 96;   // of a task, so that turning keys stays cheap
-constexpr std::int64_t kMostRows = 768;   // of a task, so that its sums stay in L2
-constexpr std::int64_t kLeastKeys = 1024; // of a part
+constexpr std::int64_t kTileRows = 24;     // 24 x 256 scores: 24 KiB
+constexpr std::int64_t kDirectRows = 8;    // up to here keys are not worth turning
+constexpr std::int64_t kTasks = 32;        // wanted at least
+constexpr std::int64_t kLeastRows = 96;    // of a task, so that turning keys stays cheap
+constexpr std::int64_t kMostRows = 768;    // of a task, so that its sums stay in L2
+constexpr std::int64_t kLeastKeys = 1024;  // of a part
 
 struct Plan {
   std::int64_t heads, rows, chunk, chunks;  // chunks of rows
@@ -33,11 +33,11 @@ struct Plan {
 };
 
 Plan plan_of(const AttentionProblem& p) {
-  const AttentionCall call(p);
+  const AttentionShape shape(p);
   const AttentionSizes& s = p.sizes;
   Plan plan{};
   plan.heads = s.B * s.Hkv;
-  plan.rows = call.rows();
+  plan.rows = shape.rows();
   plan.direct = plan.rows <= kDirectRows;
   const std::int64_t wanted = attention_ceil(kTasks, plan.heads);
   const std::int64_t chunk = std::clamp(attention_ceil(plan.rows, wanted), kLeastRows, kMostRows);
@@ -58,7 +58,7 @@ Plan plan_of(const AttentionProblem& p) {
 /// One thread's memory.
 struct Scratch {
   float *keys, *values, *q, *scores, *sums, *max, *sum;
-  AttentionExtras extras;
+  AttentionTileExtras extras;
 };
 
 Scratch scratch_of(const AttentionProblem& p, const Plan& plan, AttentionScratch& from) {
@@ -72,7 +72,7 @@ Scratch scratch_of(const AttentionProblem& p, const Plan& plan, AttentionScratch
   s.sums = from.take((plan.one_block() ? tile : chunk) * plan.width);
   s.max = from.take(chunk);
   s.sum = from.take(chunk);
-  if (AttentionCall(p).biased()) s.extras.bias = from.take(tile * plan.block);
+  if (AttentionShape(p).biased()) s.extras.bias = from.take(tile * plan.block);
   if (p.dropout.on) s.extras.factors = from.take(tile * plan.block);
   return s;
 }
@@ -90,7 +90,7 @@ Parts parts_of(const Plan& plan, AttentionScratch& from) {
 
 struct Forward {
   const AttentionProblem& p;
-  AttentionCall call;
+  AttentionShape shape;
   Plan plan;
   Parts parts;
   float* slots;
@@ -104,7 +104,7 @@ struct Forward {
 };
 
 Forward::Forward(const AttentionProblem& problem, float* workspace)
-    : p(problem), call(problem), plan(plan_of(problem)) {
+    : p(problem), shape(problem), plan(plan_of(problem)) {
   AttentionScratch all(workspace), slot(nullptr);
   parts = parts_of(plan, all);
   scratch_of(p, plan, slot);
@@ -176,7 +176,7 @@ void Block::direct_scores(std::int64_t rows, AttentionColumns columns) {
 }
 
 void Block::scores(const AttentionTileRows& rows, const AttentionSeen& seen) {
-  attention_gather(f_.call, head_, rows, f_.p.q, f_.p.q_layout, f_.p.sizes.D, scratch_.q, f_.plan.q_ld);
+  attention_gather(f_.shape, head_, rows, f_.p.q, f_.p.q_layout, f_.p.sizes.D, scratch_.q, f_.plan.q_ld);
   if (f_.plan.direct) return direct_scores(rows.count, seen.all);
   if (!keys_loaded_) load_keys();
   attention_scores(scratch_.q, f_.plan.q_ld, rows.count, {scratch_.keys, f_.p.sizes.D}, seen.all,
@@ -185,7 +185,7 @@ void Block::scores(const AttentionTileRows& rows, const AttentionSeen& seen) {
 
 void Block::add_values(std::int64_t rows, const AttentionSeen& seen, float* sums) {
   const std::int64_t width = f_.plan.width;
-  const bool hides = !seen.alike || f_.p.mask.kind != AttentionMaskKind::none;
+  const bool hides = !seen.alike || f_.p.mask.kind != AttentionMaskKind::none || f_.p.dropout.on;
   AttentionProduct product{};
   product.rows = rows;
   product.a_ld = f_.plan.block;
@@ -224,7 +224,7 @@ void Block::add(const AttentionTileRows& rows, float* sums, float* max, float* s
   tile.seen = seen.rows;
   tile.columns = seen.all;
   tile.max = max, tile.sum = sum, tile.rescale = rescale;
-  attention_extras(f_.call, head_, rows, seen, first_, scratch_.extras, tile);
+  attention_extras(f_.shape, head_, rows, seen, first_, scratch_.extras, tile);
   attention_kernels().forward(tile);
   const std::int64_t width = f_.plan.width;
   for (std::int64_t t = 0; t < rows.count && !f_.plan.one_block(); ++t)
@@ -234,7 +234,7 @@ void Block::add(const AttentionTileRows& rows, float* sums, float* max, float* s
 }
 
 void Forward::task(std::int64_t index, std::int64_t slot) const {
-  const AttentionHead head = attention_head(call, index / (plan.chunks * plan.parts));
+  const AttentionHead head = attention_head(shape, index / (plan.chunks * plan.parts));
   const std::int64_t part = index % plan.parts, chunk = index / plan.parts % plan.chunks;
   const std::int64_t row0 = chunk * plan.chunk, rows_end = std::min(plan.rows, row0 + plan.chunk);
   AttentionScratch memory(slots + slot * slot_floats);
@@ -255,7 +255,7 @@ void Forward::task(std::int64_t index, std::int64_t slot) const {
     Block block(*this, head, scratch, first + i * plan.block, std::min(plan.block, keys - i * plan.block));
     for (std::int64_t row = row0; row < rows_end;) {
       const AttentionTileRows rows =
-          attention_tile_rows(call, head, row, std::min(kTileRows, rows_end - row));
+          attention_tile_rows(shape, head, row, std::min(kTileRows, rows_end - row));
       float* const sums = scratch.sums + (one_block ? 0 : (row - row0) * plan.width);
       float *const max = scratch.max + (row - row0), *const sum = scratch.sum + (row - row0);
       block.add(rows, sums, max, sum);
@@ -278,20 +278,20 @@ void Forward::finish(const AttentionHead& head, const AttentionTileRows& rows, s
   end.rows = rows.count, end.cols = p.sizes.Dv;
   end.sums = sums, end.ld = plan.width;
   end.max = max, end.sum = sum;
-  end.scale = call.biased() || !(call.scale > 0) ? 1.0f : call.scale;
+  end.scale = shape.biased() || !(shape.scale > 0) ? 1.0f : shape.scale;
   end.y = y;
   if (p.lse)
-    end.lse = static_cast<float*>(p.lse) + (head.b * p.sizes.Hq + head.kv * call.group()) * p.sizes.Tq + row;
+    end.lse = static_cast<float*>(p.lse) + (head.b * p.sizes.Hq + head.kv * shape.group()) * p.sizes.Tq + row;
   attention_kernels().finish(end);
 }
 
 // The rows of a chunk from the parts of their keys.
 void Forward::add_parts(std::int64_t index) const {
-  const AttentionHead head = attention_head(call, index / plan.chunks);
+  const AttentionHead head = attention_head(shape, index / plan.chunks);
   const std::int64_t row0 = index % plan.chunks * plan.chunk;
-  const double exponent = call.biased() || !(call.scale > 0) ? 1 : static_cast<double>(call.scale);
+  const double exponent = shape.biased() || !(shape.scale > 0) ? 1 : static_cast<double>(shape.scale);
   for (std::int64_t row = row0; row < std::min(plan.rows, row0 + plan.chunk);) {
-    const AttentionTileRows one = attention_tile_rows(call, head, row, 1);
+    const AttentionTileRows one = attention_tile_rows(shape, head, row, 1);
     const std::int64_t at = index / plan.chunks * plan.parts * plan.rows + row;
     float weights[kTasks], max = kLeast, sum = 0;
     for (std::int64_t i = 0; i < plan.parts; ++i) max = std::max(max, parts.max[at + i * plan.rows]);

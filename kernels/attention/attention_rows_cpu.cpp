@@ -29,8 +29,8 @@ using V = hn::Vec<D>;
 constexpr float kLeast = -std::numeric_limits<float>::infinity();
 constexpr float kLog2E = 1.44269504f;
 
-/// 2^x for x below 127, 0 where that is below the normal numbers, NaN for NaN. Half of Exp()'s work: no second
-/// part of ln 2, no subnormal results. 1 for 0; |error| < 9.2e-8 before rounding.
+/// 2^x for x below 127, 0 where that is below the normal numbers, NaN for NaN. Half of Exp()'s work: no
+/// second part of ln 2, no subnormal results. 1 for 0; |error| < 9.2e-8 before rounding.
 HWY_INLINE V Exp2(V x) {
   const D d;
   const hn::RebindToSigned<D> di;
@@ -210,7 +210,8 @@ void Finish(const AttentionFinish& f) {
   if (!f.lse) return;
   const V scale = hn::Set(d, f.scale);
   ForEachVector(d, f.rows, [&](std::int64_t r, std::int64_t n) HWY_ATTR {
-    StorePart(d, hn::MulAdd(LoadPart(d, f.max + r, n), scale, Log(d, LoadPart(d, f.sum + r, n))), f.lse + r, n);
+    StorePart(d, hn::MulAdd(LoadPart(d, f.max + r, n), scale, Log(d, LoadPart(d, f.sum + r, n))), f.lse + r,
+              n);
   });
 }
 

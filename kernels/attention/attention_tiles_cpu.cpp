@@ -5,21 +5,21 @@
 
 namespace gpunn::detail {
 
-AttentionHead attention_head(const AttentionCall& call, std::int64_t index) {
-  const std::int64_t b = index / call.sizes.Hkv;
-  return {b, index % call.sizes.Hkv, attention_lengths(call.rule, call.sizes, b)};
+AttentionHead attention_head(const AttentionShape& shape, std::int64_t index) {
+  const std::int64_t b = index / shape.sizes.Hkv;
+  return {b, index % shape.sizes.Hkv, attention_lengths(shape.rule, shape.sizes, b)};
 }
 
-AttentionTileRows attention_tile_rows(const AttentionCall& call, const AttentionHead& head, std::int64_t row,
-                                      std::int64_t most) {
-  const std::int64_t Tq = call.sizes.Tq;
+AttentionTileRows attention_tile_rows(const AttentionShape& shape, const AttentionHead& head,
+                                      std::int64_t row, std::int64_t most) {
+  const std::int64_t Tq = shape.sizes.Tq;
   std::int64_t h = row / Tq, i = row % Tq;
   AttentionTileRows rows;
   rows.count = Tq >= most ? std::min(most, Tq - i) : most;
   for (std::int64_t t = 0; t < rows.count; ++t) {
-    rows.head[t] = head.kv * call.group() + h;
+    rows.head[t] = head.kv * shape.group() + h;
     rows.query[t] = i;
-    const KeyRange keys = i < head.n.queries ? attention_keys(call.rule, head.n, i) : KeyRange{0, 0};
+    const KeyRange keys = i < head.n.queries ? attention_keys(shape.rule, head.n, i) : KeyRange{0, 0};
     rows.keys[t] = keys;
     if (keys.begin < keys.end) {
       const bool first = rows.all.begin == rows.all.end;
@@ -46,19 +46,18 @@ AttentionSeen attention_seen(const AttentionTileRows& rows, std::int64_t first_k
   return seen;
 }
 
-bool attention_gather(const AttentionCall& call, const AttentionHead& head, const AttentionTileRows& rows,
+bool attention_gather(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,
                       const void* from, const AttentionLayout& layout, std::int64_t cols, float* to,
                       std::int64_t ld) {
   bool finite = true;
   for (std::int64_t t = 0; t < rows.count;) {
     std::int64_t run = 1;  // of rows of one head
     while (t + run < rows.count && rows.head[t + run] == rows.head[t]) ++run;
-    const std::int64_t there =
-        std::clamp<std::int64_t>(head.n.queries - rows.query[t], 0, run);
+    const std::int64_t there = std::clamp<std::int64_t>(head.n.queries - rows.query[t], 0, run);
     if (there > 0) {
       const float* const first =
           static_cast<const float*>(from) +
-          attention_row(layout, call.rule.q_first, head.b, rows.head[t], rows.query[t]);
+          attention_row(layout, shape.rule.q_first, head.b, rows.head[t], rows.query[t]);
       finite &= attention_kernels().copy(first, layout.time, there, cols, to + t * ld, ld);
     }
     std::fill(to + (t + there) * ld, to + (t + run) * ld, 0.0f);
@@ -67,23 +66,23 @@ bool attention_gather(const AttentionCall& call, const AttentionHead& head, cons
   return finite;
 }
 
-void attention_extras(const AttentionCall& call, const AttentionHead& head, const AttentionTileRows& rows,
-                      const AttentionSeen& seen, std::int64_t first_key, const AttentionExtras& room,
+void attention_extras(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,
+                      const AttentionSeen& seen, std::int64_t first_key, const AttentionTileExtras& room,
                       AttentionTile& tile) {
-  const AttentionMask& mask = call.mask;
-  tile.scale = call.scale;
-  tile.transformed = room.bias || !(call.scale > 0);
+  const AttentionMask& mask = shape.mask;
+  tile.scale = shape.scale;
+  tile.transformed = room.bias || !(shape.scale > 0);
   if (room.bias) {
     const bool one_head = rows.head[0] == rows.head[rows.count - 1];
-    const bool same = !call.rule.alibi && mask.query == 0 && (mask.head == 0 || one_head);
+    const bool same = !shape.rule.alibi && mask.query == 0 && (mask.head == 0 || one_head);
     tile.bias = room.bias;
     tile.bias_ld = same ? 0 : tile.ld;
     for (std::int64_t t = 0; t < (same ? 1 : rows.count); ++t) {
       AttentionBias bias{};
       bias.mask = &mask;
       bias.mask_at = head.b * mask.batch + rows.head[t] * mask.head + rows.query[t] * mask.query;
-      bias.slope = call.rule.alibi ? call.rule.alibi[rows.head[t]] : 0.0f;
-      bias.position = attention_position(call.rule, head.n, rows.query[t]);
+      bias.slope = shape.rule.alibi ? shape.rule.alibi[rows.head[t]] : 0.0f;
+      bias.position = attention_position(shape.rule, head.n, rows.query[t]);
       bias.key = first_key;
       attention_kernels().bias(bias, same ? seen.all : seen.rows[t], room.bias + t * tile.ld);
     }
@@ -91,9 +90,8 @@ void attention_extras(const AttentionCall& call, const AttentionHead& head, cons
   if (!room.factors) return;
   tile.factors = room.factors;
   for (std::int64_t t = 0; t < rows.count; ++t) {
-    const std::uint64_t first =
-        attention_number(call.sizes, head.b, rows.head[t], rows.query[t], first_key);
-    attention_kernels().factors(call.dropout, static_cast<std::int64_t>(first), seen.rows[t],
+    const std::uint64_t first = attention_number(shape.sizes, head.b, rows.head[t], rows.query[t], first_key);
+    attention_kernels().factors(shape.dropout, static_cast<std::int64_t>(first), seen.rows[t],
                                 room.factors + t * tile.ld);
   }
 }
@@ -143,10 +141,10 @@ void attention_scores(const float* rows, std::int64_t row_ld, std::int64_t count
   const std::int64_t panel = panels.panel(), lanes = gemm_kernels().lanes;
   for (std::int64_t at = columns.begin / lanes * lanes; at < columns.end;) {
     const std::int64_t inside = at % panel;
-    const std::int64_t width =
-        std::min(panel - inside, attention_ceil(columns.end - at, lanes) * lanes);
-    attention_product({count, panels.D, rows, row_ld, false, panels.data + at / panel * panel * panels.D + inside,
-                       panel, width, scores + at, ld, false, false});
+    const std::int64_t width = std::min(panel - inside, attention_ceil(columns.end - at, lanes) * lanes);
+    attention_product({count, panels.D, rows, row_ld, false,
+                       panels.data + at / panel * panel * panels.D + inside, panel, width, scores + at, ld,
+                       false, false});
     at += width;
   }
 }

@@ -9,9 +9,13 @@ namespace gpunn {
 namespace {
 
 const Implementation<AttentionProblem> kForwardEntries[] = {
+    {"cpu", DeviceType::cpu, attention_fwd_cpu_reason, attention_fwd_cpu_workspace, Determinism::bitwise,
+     attention_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_fwd_ref},
 };
 const Implementation<AttentionBackwardProblem> kBackwardEntries[] = {
+    {"cpu", DeviceType::cpu, attention_bwd_cpu_reason, attention_bwd_cpu_workspace, Determinism::bitwise,
+     attention_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_bwd_ref},
 };
 

@@ -110,6 +110,16 @@ void check_range(const Tensor& numbers, const char* name, std::int64_t least, st
                 " (", most_is, "), got ", values[b], " for sequence ", b);
 }
 
+void check_starts(const Tensor& starts, const char* name, std::int64_t rows, std::int64_t most) {
+  const HostNumbers<std::int64_t> values(starts);
+  const std::int64_t B = starts.numel() - 1;
+  GPUNN_CHECK(values[0] == 0 && values[B] == rows, "expected ", name, " from 0 to the number of rows, ", rows,
+              ", got ", values[0], " to ", values[B]);
+  for (std::int64_t b = 0; b < B; ++b)
+    GPUNN_CHECK(values[b] <= values[b + 1] && values[b + 1] - values[b] <= most, "expected ", name,
+                " that rise by 0 to ", most, ", got ", values[b], " and then ", values[b + 1]);
+}
+
 void check_pages(const Tensor& table, const Tensor& lengths, std::int64_t more, std::int64_t page_size,
                  std::int64_t pool) {
   const HostNumbers<std::int32_t> pages(table);

@@ -109,7 +109,7 @@ GPUNN_HD std::int64_t attention_length(const std::int64_t* first, const std::int
   const std::int64_t begin = first[b];
   if (begin < 0 || begin >= rows) return 0;
   const std::int64_t end = length ? begin + attention_within(length[b], most) : first[b + 1];
-  return attention_within((end < rows ? end : rows) - begin, most);
+  return end <= begin ? 0 : attention_within((end < rows ? end : rows) - begin, most);
 }
 
 /// Queries and keys of sequence b.

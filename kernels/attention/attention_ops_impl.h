@@ -85,6 +85,8 @@ Tensor checked_page_table(const Tensor& x, const Tensor& table, std::int64_t B);
 /// Throws InvalidArgument naming the first number outside [least, most]; waits for a GPU.
 void check_range(const Tensor& numbers, const char* name, std::int64_t least, std::int64_t most,
                  const char* most_is);
+/// Rising from 0 to `rows`, no step above `most`; likewise.
+void check_starts(const Tensor& starts, const char* name, std::int64_t rows, std::int64_t most);
 /// Pages of rows [0, lengths[b] + more) of each sequence lie in [0, pool). Waits for a GPU.
 void check_pages(const Tensor& table, const Tensor& lengths, std::int64_t more, std::int64_t page_size,
                  std::int64_t pool);

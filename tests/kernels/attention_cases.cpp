@@ -264,8 +264,226 @@ void add_sizes(Suite& suite) {
   add_forward(suite, plain(2, 2, 17, 16), false);
 }
 
+void add_orders(Suite& suite) {
+  for (const bool align_end : {false, true}) {
+    Attention a{{1, 2, 2, 13, 21, 16, 16}};
+    a.causal = true, a.align_end = align_end;
+    add_both(suite, a);
+    a.sizes = {1, 2, 1, 21, 13, 16, 16};  // aligned at the end: the first rows see nothing
+    add_both(suite, a);
+    a.window = 4;
+    add_both(suite, a);
+    a.causal = false;
+    a.small = true;
+    a.sizes = {1, 1, 1, 9, 6, 8, 8};
+    add_both(suite, a);
+  }
+  Attention blocks = plain(1, 1, 150, 32);
+  blocks.causal = true;
+  add_both(suite, blocks);
+  blocks.window = 40;
+  add_both(suite, blocks);
+  Attention one{{2, 4, 2, 1, 70, 32, 32}};
+  one.causal = one.align_end = true;
+  add_both(suite, one);
+  one.window = 33;
+  add_both(suite, one);
+  Attention all = plain(1, 1, 5, 8);
+  all.window = 1000;
+  add_both(suite, all);
+}
+
+void add_masks(Suite& suite) {
+  for (const Mask mask : {Mask::boolean, Mask::additive}) {
+    for (const char* broadcast : {"", "b", "bh", "h", "hq", "bhq", "bhk", "q", "k", "bhqk"}) {
+      Attention a{{2, 2, 2, 6, 9, 8, 8}};
+      a.mask = mask, a.broadcast = broadcast;
+      a.small = a.broadcast == "bh";
+      add_both(suite, a);
+    }
+    Attention unseen{{2, 2, 1, 5, 7, 8, 8}};
+    unseen.mask = mask, unseen.unseen = true;
+    add_both(suite, unseen);
+    Attention mixed{{2, 2, 2, 33, 35, 24, 24}};
+    mixed.mask = mask, mixed.broadcast = "h", mixed.causal = true;
+    add_both(suite, mixed);
+    mixed.sizes = {1, 1, 1, 66, 131, 16, 16}, mixed.causal = false, mixed.shift = 1;
+    add_both(suite, mixed);
+  }
+}
+
+void add_lengths(Suite& suite) {
+  Attention a{{4, 2, 1, 7, 11, 16, 16}};
+  a.k_lengths = {11, 0, 1, 6};
+  add_both(suite, a);
+  a.q_lengths = {7, 3, 0, 4};
+  a.small = true;
+  add_both(suite, a);
+  a.causal = true;
+  add_both(suite, a);
+  a.align_end = true;
+  add_both(suite, a);
+  a.window = 2;
+  add_both(suite, a);
+  Attention wild{{4, 1, 1, 5, 6, 8, 8}};  // unchecked lengths are clamped
+  wild.q_lengths = {-3, 1000000007, 2, 5}, wild.k_lengths = {4, 1LL << 62, -(1LL << 62), 6};
+  add_both(suite, wild);
+}
+
+void add_packed(Suite& suite) {
+  Attention a{{4, 2, 2, 9, 12, 16, 16}};
+  a.q_starts = {0, 5, 5, 14, 17}, a.k_starts = {0, 2, 9, 21, 21};
+  a.small = true;
+  add_both(suite, a);
+  a.small = false;
+  a.causal = true;
+  add_both(suite, a);
+  a.align_end = true;
+  a.sizes.Hkv = 1;
+  add_both(suite, a);
+  a.window = 3;
+  a.memory = Memory::projected;
+  add_both(suite, a);
+  Attention longer{{2, 1, 1, 70, 70, 32, 24}};
+  longer.q_starts = longer.k_starts = {0, 33, 103};
+  longer.causal = longer.dropout = true;
+  add_both(suite, longer);
+  Attention wild{{3, 1, 1, 4, 6, 8, 8}};  // unchecked starts stay inside
+  wild.q_starts = {0, 3, -5, 7}, wild.k_starts = {1000000, 2, 1LL << 62, 9};
+  wild.dtypes = {DType::f32, DType::f16};
+  add_forward(suite, wild);
+}
+
+void add_pages(Suite& suite) {
+  for (const std::int64_t page_size : {1, 3, 16}) {
+    Attention a{{3, 4, 2, 1, 35, 16, 16}};
+    a.k_lengths = {35, 1, 20};
+    a.align_end = true;
+    a.page_size = page_size;
+    add_forward(suite, a, false);
+    a.causal = true;
+    a.sizes.Tq = 5;
+    a.small = page_size == 3;
+    add_forward(suite, a, false);
+    a.window = 6, a.alibi = true;
+    a.sizes.Hkv = 4;
+    add_forward(suite, a);
+  }
+}
+
+void add_the_rest(Suite& suite) {
+  Attention a{{2, 2, 2, 9, 14, 16, 16}};
+  a.dropout = true;
+  a.small = true;
+  add_both(suite, a);
+  a.small = false;
+  a.sizes = {1, 2, 1, 35, 33, 8, 8};  // a row of numbers that ends within a block of four
+  a.causal = true;
+  add_both(suite, a);
+  a.dropout = false, a.alibi = true;
+  add_both(suite, a);
+  a.align_end = true, a.causal = false;
+  add_both(suite, a);
+  a.dropout = a.causal = true, a.window = 9, a.mask = Mask::additive, a.broadcast = "bh";
+  a.k_lengths = {29}, a.q_lengths = {31};
+  add_both(suite, a);
+  for (const Memory memory : {Memory::by_head, Memory::projected}) {
+    Attention m{{2, 3, 1, 7, 10, 24, 24}};
+    m.memory = memory;
+    add_both(suite, m);
+    m.shift = 1, m.causal = true;
+    m.sizes = {1, 2, 2, 34, 34, 64, 64};
+    add_both(suite, m);
+  }
+  for (const double spread : {40.0, 2000.0}) {  // exact scores, up to 1e3 and 1e7
+    Attention large = plain(1, 2, 37, 8);
+    large.spread = spread;
+    large.dtypes = {DType::f32, DType::f16};
+    add_both(suite, large);
+  }
+}
+
+/// Tiles and blocks of the CPU that are not full, long rows.
+void add_cpu_sizes(Suite& suite) {
+  Attention a{{1, 2, 2, 129, 521, 40, 40}};
+  a.cpu_blocks = true;
+  a.dtypes = {DType::f32};
+  add_both(suite, a);
+  a.causal = a.align_end = true;
+  add_both(suite, a);
+  a.sizes = {1, 8, 2, 1, 2500, 64, 64};
+  add_both(suite, a);
+  a.sizes = {1, 1, 1, 263, 263, 64, 64};
+  a.dropout = true;
+  add_both(suite, a);
+}
+
+// ---- rows into a cache
+
+struct Append {
+  std::int64_t B, T, H, D, capacity;
+  std::int64_t page_size = 0;
+  Numbers starts{};
+  bool wild_pages = false;
+  std::int64_t gap = 0;  // elements between rows of x
+  std::int64_t shift = 0;
+};
+
+KvAppendProblem problem(const Append& a) {
+  KvAppendProblem p{};
+  p.B = a.B, p.T = a.T, p.H = a.H, p.D = a.D;
+  const std::int64_t row = a.H * a.D;
+  p.x_time = row + a.gap, p.x_batch = a.T * p.x_time, p.x_head = a.D;
+  p.x_elements = (a.B * a.T - 1) * p.x_time + row;
+  p.capacity = a.capacity;
+  p.cache_time = row, p.cache_head = a.D, p.cache_batch = a.capacity * row;
+  p.cache_elements = a.B * a.capacity * row;
+  if (a.page_size == 0) return p;
+  p.pages = present<std::int32_t>();
+  p.page_size = a.page_size, p.table_width = a.capacity / a.page_size, p.pool = a.B * p.table_width + 1;
+  p.cache_batch = a.page_size * row, p.cache_elements = p.pool * p.cache_batch;
+  return p;
+}
+
+void add_append(Suite& suite, const std::string& name, const Append& a) {
+  CaseOptions o;
+  o.shift = a.shift;
+  o.small = a.B * a.T * a.H * a.D <= 2000;
+  o.fills = {{"starts", listed(a.starts)}};
+  if (a.page_size) {
+    const std::int64_t last = a.B * (a.capacity / a.page_size) - 1;
+    o.fills.emplace_back("pages", [last, wild = a.wild_pages](std::int64_t i, PhiloxStream&) {
+      return wild && i % 2 == 0 ? (i % 4 == 0 ? -1.0 : 1e9) : static_cast<double>(last - i);
+    });
+  }
+  suite.add(kKvAppend, name, [=] { return problem(a); }, o);
+}
+
+void add_appends(Suite& suite) {
+  add_append(suite, "1", {1, 1, 1, 1, 1, 0, {0}});
+  add_append(suite, "one row each", {3, 1, 4, 64, 9, 0, {0, 8, 3}});
+  add_append(suite, "rows", {2, 5, 3, 24, 11, 0, {6, 1}});
+  add_append(suite, "strided", {2, 5, 3, 8, 11, 0, {6, 1}, false, 7});
+  add_append(suite, "unaligned", {2, 5, 3, 7, 11, 0, {6, 1}, false, 0, 1});
+  add_append(suite, "no room", {4, 3, 2, 8, 5, 0, {4, -1, 1000000007, 1LL << 62}});
+  add_append(suite, "pages", {3, 7, 2, 16, 12, 4, {0, 5, 3}});
+  add_append(suite, "pages of one row", {2, 3, 2, 16, 6, 1, {0, 3}});
+  add_append(suite, "bad pages", {3, 7, 2, 16, 12, 4, {0, 5, 3}, true});
+  add_append(suite, "many", {2, 70, 8, 64, 80, 16, {0, 9}});
+}
+
 }  // namespace
 
-void add_attention_cases(Suite& suite) { add_sizes(suite); }
+void add_attention_cases(Suite& suite) {
+  add_sizes(suite);
+  add_orders(suite);
+  add_masks(suite);
+  add_lengths(suite);
+  add_packed(suite);
+  add_pages(suite);
+  add_the_rest(suite);
+  add_cpu_sizes(suite);
+  add_appends(suite);
+}
 
 }  // namespace gpunn::parity

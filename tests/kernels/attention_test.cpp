@@ -16,7 +16,10 @@ void add_attention_cases(Suite& suite);
 
 namespace {
 
-TEST(AttentionParity, Cpu) { parity::expect_parity_on_cpu(parity::add_attention_cases); }
+TEST(AttentionParityRace, Cpu) { parity::expect_parity_on_cpu(parity::add_attention_cases); }
+#if GPUNN_HAS_CUDA
+TEST(AttentionParityRace, Cuda) { parity::expect_parity_on_cuda(parity::add_attention_cases); }
+#endif
 
 /// Q = K = I, V = [[10, 20], [30, 40]], d = 2: weights softmax([1 / sqrt 2, 0]) by hand.
 TEST(Attention, ClosedForm) {

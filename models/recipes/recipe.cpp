@@ -103,7 +103,7 @@ std::span<const Recipe* const> recipes() noexcept {
       &kCharRnn, &kVanishingGradient, &kShakespeareLstm, &kShakespeareGru, &kForecastLstm, &kSentiment,
       &kNames,
       // Attention.
-      &kAttentionDemo, &kPositionalEncoding, &kShakespeareGpt};
+      &kAttentionDemo, &kPositionalEncoding, &kShakespeareGpt, &kBertMlm, &kVit};
   return kAll;
 }
 

@@ -154,7 +154,9 @@ RecipeResult run(RecipeContext& context) {
                     },
                 .epochs = epochs,
                 .clip = s.clip,
-                .shuffle = false});
+                .shuffle = false,
+                .checkpoint = "checkpoint.safetensors",
+                .resume = context.hooks().resume});
   RecipeResult result = detail::batch_result(context, trained, model);
   if (samples.back().step != result.steps) samples.push_back({result.steps, sample(model, data.vocab, s)});
   result.metric("validation_loss", result.test_loss.value_or(0));
@@ -173,6 +175,7 @@ const Recipe kShakespeareGpt{"shakespeare-gpt",
                              "tinyshakespeare",
                              "validation loss <= 1.90 nats a character, <= 1.50 at 10 million parameters",
                              [] { return std::unique_ptr<RunSettings>(std::make_unique<GptSettings>()); },
-                             run};
+                             run,
+                             true};
 
 }  // namespace gpunn

@@ -86,5 +86,13 @@ std::size_t rnn_layer_bwd_onednn_workspace(const RnnLayerBackwardProblem& p);
 std::size_t rnn_layer_onednn_kept(const RnnLayerForwardProblem& p);
 void rnn_layer_fwd_onednn(const RnnLayerForwardProblem& p, const Exec& exec);
 void rnn_layer_bwd_onednn(const RnnLayerBackwardProblem& p, const Exec& exec);
+// f32, f16, bf16, device memory, from the first step to the last.
+const char* rnn_layer_fwd_cudnn_reason(const RnnLayerForwardProblem& p);
+const char* rnn_layer_bwd_cudnn_reason(const RnnLayerBackwardProblem& p);
+std::size_t rnn_layer_fwd_cudnn_workspace(const RnnLayerForwardProblem& p);
+std::size_t rnn_layer_bwd_cudnn_workspace(const RnnLayerBackwardProblem& p);
+std::size_t rnn_layer_cudnn_kept(const RnnLayerForwardProblem& p);
+void rnn_layer_fwd_cudnn(const RnnLayerForwardProblem& p, const Exec& exec);
+void rnn_layer_bwd_cudnn(const RnnLayerBackwardProblem& p, const Exec& exec);
 
 }  // namespace gpunn

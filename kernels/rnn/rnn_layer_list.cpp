@@ -11,7 +11,13 @@ using Operands = detail::RnnOperands;
 
 const char* reference_reason(const RnnLayerForwardProblem& p) { return p.gates ? "shows no gates" : nullptr; }
 
+// cuDNN does not promise equal bits from run to run: its products are a BLAS's whose choices depend on what
+// else is under way.
 const Implementation<RnnLayerForwardProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, rnn_layer_fwd_cudnn_reason, rnn_layer_fwd_cudnn_workspace,
+     Determinism::varies, rnn_layer_fwd_cudnn},
+#endif
 #if GPUNN_HAS_ONEDNN_HEADERS
     {"onednn", DeviceType::cpu, rnn_layer_fwd_onednn_reason, rnn_layer_fwd_onednn_workspace,
      Determinism::bitwise, rnn_layer_fwd_onednn},
@@ -19,6 +25,10 @@ const Implementation<RnnLayerForwardProblem> kForwardEntries[] = {
     {"ref", DeviceType::cpu, reference_reason, nullptr, Determinism::bitwise, rnn_layer_fwd_ref},
 };
 const Implementation<RnnLayerBackwardProblem> kBackwardEntries[] = {
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, rnn_layer_bwd_cudnn_reason, rnn_layer_bwd_cudnn_workspace,
+     Determinism::varies, rnn_layer_bwd_cudnn},
+#endif
 #if GPUNN_HAS_ONEDNN_HEADERS
     {"onednn", DeviceType::cpu, rnn_layer_bwd_onednn_reason, rnn_layer_bwd_onednn_workspace,
      Determinism::bitwise, rnn_layer_bwd_onednn},
@@ -55,6 +65,9 @@ const ImplementationList<RnnLayerBackwardProblem> kRnnLayerBackward{"rnn_layer",
 
 std::size_t rnn_layer_kept([[maybe_unused]] const char* entry,
                            [[maybe_unused]] const RnnLayerForwardProblem& p) {
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+  if (std::string_view(entry) == "cudnn") return rnn_layer_cudnn_kept(p);
+#endif
 #if GPUNN_HAS_ONEDNN_HEADERS
   if (std::string_view(entry) == "onednn") return rnn_layer_onednn_kept(p);
 #endif

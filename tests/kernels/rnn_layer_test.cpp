@@ -227,6 +227,21 @@ TEST(RnnLayer, WithoutGradientsNothingIsKept) {
     }
 }
 
+TEST(RnnLayer, NanStaysOne) {
+  for (const std::string& entry : entries()) {
+    Runtime forced(RuntimeOptions{.threads = 1, .forced = "rnn_layer=" + entry});
+    const RuntimeScope scope(forced);
+    for (const RnnKind& kind : kRnnKinds) {
+      const NoGrad off;
+      const Inputs in = inputs(kind, {2, 2, 3}, 2, 20);
+      in[0].narrow(0, 0, 1).narrow(1, 0, 1).fill_(NAN);
+      const auto y = values(rnn_run(kind, in).y);
+      for (std::size_t i = 0; i < y.size(); ++i)
+        EXPECT_EQ(std::isnan(y[i]), i / 20 % 2 == 0) << kind.name << ", " << entry << ", " << i;
+    }
+  }
+}
+
 TEST(RnnLayer, ShadowExecutionComparesWithTheReference) {
   if (!has_onednn()) GTEST_SKIP() << "no oneDNN";
   RuntimeOptions options{.threads = 1, .forced = "rnn_layer=onednn"};

@@ -1,6 +1,7 @@
 #pragma once
 // What is used of cuDNN's recurrent interface, declared here for the reasons given in
-// gpunn/kernels/conv2d/cudnn_api_impl.h. Values are those of cuDNN 9.19 and 8.9; enumerations pass as int.
+// gpunn/kernels/conv2d/cudnn_api_impl.h. Values are those of cuDNN 9.19, beside whose header
+// a test puts them; enumerations pass as int.
 #include <cstddef>
 #include <cstdint>
 

@@ -154,6 +154,7 @@ template <class P>
 const char* reason_for(const P& p) {
   if (p.dtype != DType::f32) return "takes f32";
   if (p.host_first_row) return "takes sequences of one length";
+  if (p.sizes.mode == RnnMode::relu) return "makes zeros of NaN in relu";
   if (p.K == 0) return "takes inputs of at least one feature";
   return library().engine ? nullptr : "needs libdnnl.so.2, which could not be opened";
 }

@@ -57,10 +57,6 @@ class Builder {
     describe(side.wanted, {1, 1, n, s_.G(), s_.H}, dnnl_format_tag_any);
   }
 
-  dnnl_alg_kind_t activation() const {
-    return s_.mode == RnnMode::relu ? dnnl_eltwise_relu : dnnl_eltwise_tanh;
-  }
-
   dnnl_rnn_desc_t forward_desc(dnnl_prop_kind_t kind) const {
     const Library& l = library();
     const RnnPlan& p = plan_;
@@ -72,7 +68,7 @@ class Builder {
       need((s_.reset_after ? l.dnnl_lbr_gru_forward_desc_init : l.dnnl_gru_forward_desc_init)(
           &d, kind, direction_, &p.x, &p.h, &p.w_ih.wanted, &p.w_hh.wanted, &p.bias, &p.y, &p.h, 0));
     else
-      need(l.dnnl_vanilla_rnn_forward_desc_init(&d, kind, activation(), direction_, &p.x, &p.h,
+      need(l.dnnl_vanilla_rnn_forward_desc_init(&d, kind, dnnl_eltwise_tanh, direction_, &p.x, &p.h,
                                                 &p.w_ih.wanted, &p.w_hh.wanted, &p.bias, &p.y, &p.h, 0, 0,
                                                 0));
     return d;
@@ -93,8 +89,8 @@ class Builder {
           &p.dw_ih.wanted, &p.dw_hh.wanted, &p.dbias, &p.y, &p.h, 0));
     else
       need(l.dnnl_vanilla_rnn_backward_desc_init(
-          &d, kind, activation(), direction_, &p.x, &p.h, &p.w_ih.wanted, &p.w_hh.wanted, &p.bias, &p.y, &p.h,
-          &p.x, &p.h, &p.dw_ih.wanted, &p.dw_hh.wanted, &p.dbias, &p.y, &p.h, 0, 0, 0));
+          &d, kind, dnnl_eltwise_tanh, direction_, &p.x, &p.h, &p.w_ih.wanted, &p.w_hh.wanted, &p.bias, &p.y,
+          &p.h, &p.x, &p.h, &p.dw_ih.wanted, &p.dw_hh.wanted, &p.dbias, &p.y, &p.h, 0, 0, 0));
     return d;
   }
 

@@ -5,7 +5,8 @@
 // one that r multiplies. All other layers have one bias. Weights are put into the library's order in every
 // call. It adds the gradients of the weights to what is there.
 //
-// What is kept: the library's workspace, and behind it the last cells, which its backward may read.
+// What is kept: the library's workspace, and behind it the last cells, which its backward reads.
+// The last states it asks for, too, and does not look at.
 #include <algorithm>
 #include <cstring>
 

@@ -13,8 +13,9 @@ namespace {
 // (1 s under TSan). One round would do but for loops that pause a number of times.
 constexpr std::size_t kPausesOfDeadlock = 1 << 20;
 
-// A TSan thread is dear and may not have two lives, so that its workers end with the launch.
-constexpr bool kKeepsWorkers = !kTsan;
+// A TSan thread costs about a megabyte and half a millisecond, and there may be 8,128 at a time. Beyond so
+// many CUDA threads of a launch its workers end with it.
+constexpr std::size_t kMostKeptThreads = kTsan ? 512 : ~std::size_t{0};
 
 constexpr unsigned kPhase = 0x80000000u;
 
@@ -34,7 +35,7 @@ void CoresidentGrid::run(Launch& launch) {
   if (launch.failed)
     for (std::size_t i = 0; i < count_; ++i) blocks_[i]->worker.abandon_block();
   const TsanQuiet quiet;
-  if (!kKeepsWorkers) blocks_.clear();
+  if (blocks_.size() * blocks_[0]->worker.threads > kMostKeptThreads) blocks_.clear();
 }
 
 void CoresidentGrid::prepare(Launch& launch) {

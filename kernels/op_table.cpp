@@ -1,6 +1,8 @@
 #include "gpunn/kernels/op_table.h"
 
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/kernels/attention/attention_impl.h"
+#include "gpunn/kernels/attention/kv_append_impl.h"
 #include "gpunn/kernels/chain/chain_impl.h"
 #include "gpunn/kernels/conv2d/conv2d_impl.h"
 #include "gpunn/kernels/count/count_impl.h"
@@ -308,6 +310,18 @@ void add_norms(std::vector<OpInfo>& table) {
   table.push_back({"local_response_norm", "norm", {}, "squares, sums of narrowed views, pow and div"});
 }
 
+void add_attention(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> lists{describe(kAttentionForward), describe(kAttentionBackward)};
+  for (const char* name :
+       {"scaled_dot_product_attention", "attention", "attention_packed_qkv", "attention_varlen"})
+    table.push_back({name, "attention", lists});
+  constexpr const char* kCache = "it reads a cache, which carries no gradient";
+  table.push_back({"attention_paged", "attention", {lists[0]}, "", kCache, kCache});
+  constexpr const char* kWritten = "written in place, outside the graph";
+  for (const char* name : {"kv_append_", "kv_append_paged_"})
+    table.push_back({name, "attention", {describe(kKvAppend)}, "", kWritten, kWritten});
+}
+
 void add_random(std::vector<OpInfo>& table) {
   table.push_back({"dropout", "random", {describe(kDropout)}});
   constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
@@ -370,6 +384,7 @@ std::vector<OpInfo> op_table() {
   add_pool(table);
   add_norms(table);
   add_recurrent(table);
+  add_attention(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

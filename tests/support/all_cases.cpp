@@ -3,6 +3,7 @@
 
 namespace gpunn::parity {
 
+void add_attention_cases(Suite& suite);
 void add_chain_cases(Suite& suite);
 void add_conv2d_cases(Suite& suite);
 void add_count_cases(Suite& suite);
@@ -30,6 +31,7 @@ void add_sort_cases(Suite& suite);
 
 Suite all_cases() {
   Suite suite;
+  add_attention_cases(suite);
   add_chain_cases(suite);
   add_conv2d_cases(suite);
   add_count_cases(suite);

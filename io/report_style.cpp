@@ -71,7 +71,7 @@ p{margin:0 0 14px;max-width:70ch}
 .figure.good small{color:var(--good)}
 .figure.bad small{color:var(--bad)}
 .charts{display:flex;flex-wrap:wrap;align-items:flex-start;gap:28px 24px;margin:0 0 28px}
-.charts svg{flex:none}
+.charts svg{flex:none;overflow:visible}
 .block{margin:0 0 28px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13.5px}

@@ -21,6 +21,7 @@
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/resize/resize_impl.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rnn/rnn_layer_impl.h"
 #include "gpunn/kernels/rotary/rotary_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
@@ -333,8 +334,10 @@ void add_random(std::vector<OpInfo>& table) {
 
 void add_recurrent(std::vector<OpInfo>& table) {
   const std::vector<ListInfo> cell{describe(kRnnCellForward), describe(kRnnCellBackward)};
-  table.push_back(
-      {"rnn_sequence", "rnn", {describe(kMatmul), describe(kRnnForward), describe(kRnnBackward)}});
+  table.push_back({"rnn_sequence",
+                   "rnn",
+                   {describe(kMatmul), describe(kRnnForward), describe(kRnnBackward),
+                    describe(kRnnLayerForward), describe(kRnnLayerBackward)}});
   table.push_back({"lstm_cell", "rnn", cell});
   table.push_back({"gru_cell", "rnn", cell});
   for (const char* name : {"rnn_tanh_cell", "rnn_relu_cell"})

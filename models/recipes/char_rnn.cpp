@@ -121,6 +121,7 @@ void write_report(RecipeContext& context, CharRnn& model, const CharacterVocab& 
   report.figure("loss", detail::fixed(result.train_loss, 3), "nats a character, last 500 steps", tone);
   report.figure("known 4-grams", detail::percent(share, 1), "of samples occur in the text", tone);
   detail::report_verdict(report, context, result);
+  report.text("The text:");
   report.preformatted(kText);
   LineChart chart{
       .title = "Loss of each step",

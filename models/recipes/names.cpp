@@ -191,9 +191,8 @@ void write_report(RecipeContext& context, CharRnn& model, const Names& names, co
                   : result.reached ? Tone::good
                                    : Tone::bad);
   report.figure("training loss", detail::fixed(result.train_loss, 3), "of the last pass");
-  report.figure(
-      "new names", std::to_string(invented.names.size()),
-      "of " + std::to_string(invented.drawn) + " drawn; " + std::to_string(invented.known) + " were known");
+  report.figure("new names", std::to_string(invented.names.size()),
+                "of " + std::to_string(invented.drawn) + " drawn; known: " + std::to_string(invented.known));
   detail::report_verdict(report, context, result);
   report.section("New names");
   std::vector<std::vector<std::string>> rows;

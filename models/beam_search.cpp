@@ -28,24 +28,24 @@ struct Candidate {
 
 class Search {
  public:
-  Search(CausalLm& model, const Tokens& prompt, const GenerationOptions& options)
+  Search(const LanguageModel& model, const Tokens& prompt, const GenerationOptions& options)
       : model_(model),
         options_(options),
         prompt_(prompt.size()),
         wanted_(static_cast<std::size_t>(options.num_beams)),
-        window_(prompt.size(), model.context()),
-        reader_(model, options, 1, window_size(model, prompt.size(), options)),
+        window_(prompt.size(), model.context),
+        reader_(model.reader(1, window_size(model, prompt.size(), options))),
         beams_{{prompt, TextTracker(options), 0}} {}
 
   std::vector<Generated> run() {
     for (std::int64_t drawn = 1; drawn <= options_.max_new_tokens && !beams_.empty(); ++drawn) {
       if (window_.advance(beams_.front().tokens.size()))
-        for (std::size_t b = 0; b < beams_.size(); ++b) reader_.forget(b);
+        for (std::size_t b = 0; b < beams_.size(); ++b) reader_->forget(b);
       std::vector<Candidate> candidates = all_candidates();
       choose(candidates, drawn);
       if (is_decided(drawn)) beams_.clear();
       if (!beams_.empty() && options_.beyond_context == BeyondContext::stop &&
-          std::ssize(beams_.front().tokens) > model_.context())
+          std::ssize(beams_.front().tokens) > model_.context)
         finish_all(StopReason::context);
     }
     finish_all(StopReason::length);
@@ -57,7 +57,7 @@ class Search {
   std::vector<Candidate> all_candidates() {
     std::vector<std::span<const std::int64_t>> windows;
     for (const Beam& beam : beams_) windows.push_back(window_.of(beam.tokens));
-    std::vector<std::vector<double>> logits = reader_.read(windows);
+    std::vector<std::vector<double>> logits = reader_->read(windows);
     std::vector<Candidate> candidates;
     for (std::size_t b = 0; b < beams_.size(); ++b) {
       penalise(logits[b], options_, beams_[b].tokens, prompt_);
@@ -96,7 +96,7 @@ class Search {
       }
     }
     beams_ = std::move(next);
-    if (!beams_.empty()) reader_.reorder(from);
+    if (!beams_.empty()) reader_->reorder(from);
   }
 
   double score(double sum, std::int64_t length) const {
@@ -132,18 +132,19 @@ class Search {
     return best <= done_.back().score;
   }
 
-  CausalLm& model_;
+  const LanguageModel& model_;
   const GenerationOptions& options_;
   std::size_t prompt_, wanted_;
   Window window_;
-  LogitReader reader_;
+  std::unique_ptr<LogitReader> reader_;
   std::vector<Beam> beams_;      // best first
   std::vector<Generated> done_;  // best first, at most `wanted_`
 };
 
 }  // namespace
 
-std::vector<Generated> beam_search(CausalLm& model, const Tokens& prompt, const GenerationOptions& options) {
+std::vector<Generated> beam_search(const LanguageModel& model, const Tokens& prompt,
+                                   const GenerationOptions& options) {
   return Search(model, prompt, options).run();
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <utility>
 
 #include "gpunn/core/autograd.h"
@@ -35,12 +36,12 @@ void check_numbers(const GenerationOptions& o) {
   GPUNN_CHECK(o.page_size >= 0, "expected a page size of at least 0, got ", o.page_size);
 }
 
-void check_token(const CausalLm& model, std::int64_t token, const std::string& what) {
-  GPUNN_CHECK(token >= 0 && token < model.vocabulary(), "expected tokens in [0, ", model.vocabulary(),
-              "), got ", token, " as ", what);
+void check_token(const detail::LanguageModel& model, std::int64_t token, const std::string& what) {
+  GPUNN_CHECK(token >= 0 && token < model.vocabulary, "expected tokens in [0, ", model.vocabulary, "), got ",
+              token, " as ", what);
 }
 
-void check_options(const CausalLm& model, const GenerationOptions& o) {
+void check_options(const detail::LanguageModel& model, const GenerationOptions& o) {
   check_numbers(o);
   GPUNN_CHECK(o.stop_strings.empty() || o.piece, "expected the bytes of tokens (piece) for stop strings");
   for (const std::string& stop : o.stop_strings)
@@ -49,7 +50,7 @@ void check_options(const CausalLm& model, const GenerationOptions& o) {
   if (o.start_token) check_token(model, *o.start_token, "start token");
 }
 
-std::vector<Tokens> checked_prompts(const CausalLm& model, std::span<const Tokens> prompts,
+std::vector<Tokens> checked_prompts(const detail::LanguageModel& model, std::span<const Tokens> prompts,
                                     const GenerationOptions& o) {
   std::vector<Tokens> out(prompts.begin(), prompts.end());
   for (std::size_t b = 0; b < out.size(); ++b) {
@@ -58,8 +59,8 @@ std::vector<Tokens> checked_prompts(const CausalLm& model, std::span<const Token
                 " without any; a start token would do");
     for (std::size_t i = 0; i < out[b].size(); ++i)
       check_token(model, out[b][i], detail::concat("token ", i, " of prompt ", b));
-    GPUNN_CHECK(o.beyond_context == BeyondContext::slide || std::ssize(out[b]) <= model.context(),
-                "expected a prompt of at most ", model.context(), " tokens, which the model reads, got ",
+    GPUNN_CHECK(o.beyond_context == BeyondContext::slide || std::ssize(out[b]) <= model.context,
+                "expected a prompt of at most ", model.context, " tokens, which the model reads, got ",
                 out[b].size(), " in prompt ", b, "; BeyondContext::slide keeps the last of them");
   }
   return out;
@@ -87,12 +88,12 @@ struct Row {
 /// Continues rows together, which do not slide, or a single one.
 class Sampling {
  public:
-  Sampling(CausalLm& model, const GenerationOptions& options, std::vector<Row> rows)
+  Sampling(const detail::LanguageModel& model, const GenerationOptions& options, std::vector<Row> rows)
       : model_(model), options_(options), rows_(std::move(rows)) {
     std::int64_t capacity = 0;
     for (const Row& row : rows_)
       capacity = std::max(capacity, detail::window_size(model, row.prompt, options));
-    reader_.emplace(model, options, rows_.size(), capacity);
+    reader_ = model.reader(rows_.size(), capacity);
   }
 
   void run(std::vector<Generated>& results) {
@@ -129,7 +130,7 @@ class Sampling {
     row.tokens.push_back(token);
     std::optional<StopReason> stop = detail::stop_of(options_, token, row.text);
     if (!stop && row.drawn() == options_.max_new_tokens) stop = StopReason::length;
-    if (!stop && options_.beyond_context == BeyondContext::stop && std::ssize(row.tokens) > model_.context())
+    if (!stop && options_.beyond_context == BeyondContext::stop && std::ssize(row.tokens) > model_.context)
       stop = StopReason::context;
     if (options_.on_token) {
       const std::string text = row.text.take(stop.has_value());
@@ -155,10 +156,10 @@ class Sampling {
     if (!rows_.empty()) reader_->reorder(going_on);
   }
 
-  CausalLm& model_;
+  const detail::LanguageModel& model_;
   const GenerationOptions& options_;
   std::vector<Row> rows_;
-  std::optional<detail::LogitReader> reader_;
+  std::unique_ptr<detail::LogitReader> reader_;
 };
 
 }  // namespace
@@ -185,8 +186,8 @@ std::uint64_t generation_seed(std::uint64_t seed, std::size_t row) noexcept {
   return std::uint64_t{words.v[0]} << 32 | words.v[1];
 }
 
-std::vector<Generated> generate(CausalLm& model, std::span<const std::vector<std::int64_t>> prompts,
-                                const GenerationOptions& options) {
+std::vector<Generated> detail::generate(const LanguageModel& model, std::span<const Tokens> prompts,
+                                        const GenerationOptions& options) {
   check_options(model, options);
   std::vector<Tokens> checked = checked_prompts(model, prompts, options);
   std::vector<Generated> results;
@@ -195,7 +196,7 @@ std::vector<Generated> generate(CausalLm& model, std::span<const std::vector<std
     return results;
   }
   const NoGrad no_grad;
-  const detail::EvaluationScope evaluation(model);
+  const detail::EvaluationScope evaluation(model.module);
   if (options.num_beams > 1) {
     for (const Tokens& prompt : checked)
       for (Generated& text : detail::beam_search(model, prompt, options)) results.push_back(std::move(text));
@@ -204,21 +205,16 @@ std::vector<Generated> generate(CausalLm& model, std::span<const std::vector<std
   // A row that slides reads much while the others read one token: they would have no room for so many.
   const bool together = std::all_of(checked.begin(), checked.end(), [&](const Tokens& prompt) {
     return options.beyond_context == BeyondContext::stop ||
-           std::ssize(prompt) + options.max_new_tokens - 1 <= model.context();
+           std::ssize(prompt) + options.max_new_tokens - 1 <= model.context;
   });
   results.resize(checked.size());
   std::vector<Row> rows;
   for (std::size_t b = 0; b < checked.size(); ++b) {
-    rows.emplace_back(b, std::move(checked[b]), model.context(), options);
+    rows.emplace_back(b, std::move(checked[b]), model.context, options);
     if (together && b + 1 < checked.size()) continue;
     Sampling(model, options, std::exchange(rows, {})).run(results);
   }
   return results;
-}
-
-Generated generate(CausalLm& model, const std::vector<std::int64_t>& prompt,
-                   const GenerationOptions& options) {
-  return std::move(generate(model, std::span(&prompt, 1), options).front());
 }
 
 }  // namespace gpunn

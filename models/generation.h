@@ -22,6 +22,8 @@
 
 namespace gpunn {
 
+class CharRnn;
+
 /// Why a text ended.
 enum class StopReason : std::uint8_t {
   length,   // max_new_tokens
@@ -100,8 +102,14 @@ GPUNN_API std::uint64_t generation_seed(std::uint64_t seed, std::size_t row) noe
 /// `piece`, beams with another sampling than greedy or with on_token; and what the model throws.
 GPUNN_API std::vector<Generated> generate(CausalLm& model, std::span<const std::vector<std::int64_t>> prompts,
                                           const GenerationOptions& options);
+/// The same of a character model, which carries its state: it reads as far back as the text goes, and
+/// use_cache and page_size mean nothing to it.
+GPUNN_API std::vector<Generated> generate(CharRnn& model, std::span<const std::vector<std::int64_t>> prompts,
+                                          const GenerationOptions& options);
 /// The best text of one prompt.
 GPUNN_API Generated generate(CausalLm& model, const std::vector<std::int64_t>& prompt,
+                             const GenerationOptions& options);
+GPUNN_API Generated generate(CharRnn& model, const std::vector<std::int64_t>& prompt,
                              const GenerationOptions& options);
 
 }  // namespace gpunn

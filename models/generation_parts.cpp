@@ -1,4 +1,4 @@
-// What sampling and beam search share: reading logits, penalties, texts.
+// What sampling and beam search share: windows, penalties, texts.
 #include <algorithm>
 #include <unordered_map>
 
@@ -7,61 +7,10 @@
 
 namespace gpunn::detail {
 
-LogitReader::LogitReader(CausalLm& model, const GenerationOptions& options, std::size_t rows,
-                         std::int64_t capacity)
-    : model_(model), known_(rows) {
-  if (!options.use_cache) return;
-  KvCacheOptions cache = model.cache_options();
-  cache.batch = static_cast<std::int64_t>(rows);
-  cache.capacity = capacity;
-  cache.page_size = options.page_size;
-  cache_.emplace(cache);
-}
-
 LogitReader::~LogitReader() = default;
 
-std::vector<std::vector<double>> LogitReader::read(std::span<const std::span<const std::int64_t>> windows) {
-  const std::size_t rows = windows.size();
-  std::vector<std::int64_t> valid(rows);
-  std::int64_t T = 0;
-  for (std::size_t b = 0; b < rows; ++b) {
-    valid[b] = static_cast<std::int64_t>(windows[b].size() - known_[b]);
-    T = std::max(T, valid[b]);
-  }
-  // Shorter ones are filled up with token 0; nothing that counts looks at it.
-  std::vector<std::int64_t> tokens(rows * static_cast<std::size_t>(T));
-  for (std::size_t b = 0; b < rows; ++b)
-    std::copy(windows[b].begin() + static_cast<std::ptrdiff_t>(known_[b]), windows[b].end(),
-              tokens.begin() + static_cast<std::ptrdiff_t>(b) * T);
-  const Tensor input =
-      Tensor::from(tokens, {static_cast<std::int64_t>(rows), T}, {.device = model_.cache_options().device});
-  const Tensor logits = cache_ ? model_(input, *cache_, valid) : model_(input);
-  const std::int64_t V = model_.vocabulary();
-  GPUNN_CHECK(logits.shape() == Shape({static_cast<std::int64_t>(rows), T, V}), "expected logits ",
-              Shape({static_cast<std::int64_t>(rows), T, V}), " of the model, got ", logits.shape());
-  std::vector<std::vector<double>> out(rows);
-  for (std::size_t b = 0; b < rows; ++b) {
-    out[b] = logits.detach()
-                 .select(0, static_cast<std::int64_t>(b))
-                 .select(0, valid[b] - 1)
-                 .to(Device::cpu())
-                 .to(DType::f64)
-                 .to_vector<double>();
-    if (cache_) known_[b] = windows[b].size();
-  }
-  return out;
-}
-
-void LogitReader::reorder(std::span<const std::int64_t> from) {
-  if (cache_) cache_->reorder(from);
-  std::vector<std::size_t> known;
-  for (const std::int64_t b : from) known.push_back(known_[static_cast<std::size_t>(b)]);
-  known_ = std::move(known);
-}
-
-void LogitReader::forget(std::size_t row) {
-  if (cache_) cache_->truncate(static_cast<std::int64_t>(row), 0);
-  known_[row] = 0;
+std::vector<double> logits_at(const Tensor& logits, std::int64_t b, std::int64_t t) {
+  return logits.detach().select(0, b).select(0, t).to(Device::cpu()).to(DType::f64).to_vector<double>();
 }
 
 Window::Window(std::size_t length, std::int64_t context)
@@ -75,11 +24,11 @@ bool Window::advance(std::size_t length) {
   return true;
 }
 
-std::int64_t window_size(const CausalLm& model, std::size_t prompt, const GenerationOptions& options) {
+std::int64_t window_size(const LanguageModel& model, std::size_t prompt, const GenerationOptions& options) {
   // The last token is drawn and never read.
   const std::int64_t all =
       static_cast<std::int64_t>(prompt) + std::max<std::int64_t>(options.max_new_tokens, 1) - 1;
-  return std::min(all, model.context());
+  return std::min(all, model.context);
 }
 
 void penalise(std::vector<double>& logits, const GenerationOptions& options, const Tokens& tokens,

@@ -1,6 +1,8 @@
 #pragma once
 // Parts of generation that sampling and beam search share.
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,28 +16,33 @@ namespace gpunn::detail {
 
 using Tokens = std::vector<std::int64_t>;
 
-/// Asks the model for the logits after each text's last token, with a cache or without. Texts of unequal
-/// lengths share a call. Each text has a window of tokens that the model sees.
+/// Gives the logits after each text's last token. Texts of unequal lengths share a call. Each text has a
+/// window of tokens that the model sees.
 class LogitReader {
  public:
-  /// `capacity`: tokens that a window will have at most.
-  LogitReader(CausalLm& model, const GenerationOptions& options, std::size_t rows, std::int64_t capacity);
-  ~LogitReader();
-  LogitReader(const LogitReader&) = delete;
-  LogitReader& operator=(const LogitReader&) = delete;
-
-  /// Logits [V] of each text. Row b's window begins with what it was in the last call, unless forget(b) came.
-  std::vector<std::vector<double>> read(std::span<const std::span<const std::int64_t>> windows);
+  virtual ~LogitReader();
+  /// Logits [V] of each text. Row b's window begins with what it was in the last call, unless forget(b) came,
+  /// and has at least one token more.
+  virtual std::vector<std::vector<double>> read(std::span<const std::span<const std::int64_t>> windows) = 0;
   /// Row b becomes what row from[b] was.
-  void reorder(std::span<const std::int64_t> from);
+  virtual void reorder(std::span<const std::int64_t> from) = 0;
   /// Row `row` begins anew.
-  void forget(std::size_t row);
-
- private:
-  CausalLm& model_;
-  std::optional<KvCache> cache_;
-  std::vector<std::size_t> known_;  // tokens of each row that are in the cache
+  virtual void forget(std::size_t row) = 0;
 };
+
+/// What generation asks of any model; the model itself belongs to the caller.
+struct LanguageModel {
+  Module& module;
+  std::int64_t vocabulary, context;
+  /// A reader for so many texts, whose windows have `capacity` tokens at most.
+  std::function<std::unique_ptr<LogitReader>(std::size_t rows, std::int64_t capacity)> reader;
+};
+
+std::vector<Generated> generate(const LanguageModel& model, std::span<const Tokens> prompts,
+                                const GenerationOptions& options);
+
+/// The logits of the last position of row b: [B, T, V] to V numbers on the host.
+std::vector<double> logits_at(const Tensor& logits, std::int64_t b, std::int64_t t);
 
 /// The tokens of a text that the model sees, which slide when there are too many.
 class Window {
@@ -79,9 +86,10 @@ class TextTracker {
 std::optional<StopReason> stop_of(const GenerationOptions& options, std::int64_t token, TextTracker& text);
 
 /// Texts of one prompt, best first.
-std::vector<Generated> beam_search(CausalLm& model, const Tokens& prompt, const GenerationOptions& options);
+std::vector<Generated> beam_search(const LanguageModel& model, const Tokens& prompt,
+                                   const GenerationOptions& options);
 
 /// Tokens that a window has at most when `prompt` is continued.
-std::int64_t window_size(const CausalLm& model, std::size_t prompt, const GenerationOptions& options);
+std::int64_t window_size(const LanguageModel& model, std::size_t prompt, const GenerationOptions& options);
 
 }  // namespace gpunn::detail

@@ -21,6 +21,8 @@
 #include "gpunn/kernels/reduce/reduce_impl.h"
 #include "gpunn/kernels/resize/resize_impl.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rnn/rnn_layer_impl.h"
+#include "gpunn/kernels/rotary/rotary_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -100,7 +102,10 @@ void add_activations(std::vector<OpInfo>& table) {
                    "elementwise",
                    {describe(map_list(BinaryMath::prelu)), describe(map_list(G::prelu_x)),
                     describe(map_list(G::prelu_w))}});
-  table.push_back({"glu", "elementwise", {}, "a product with sigmoid"});
+  using H = GatedFunction;
+  for (const auto& [name, f] : {std::pair{"glu", H::glu}, {"swiglu", H::swiglu}, {"geglu", H::geglu}})
+    table.push_back(
+        {name, "elementwise", {describe(map_list(f)), describe(map_list(static_cast<GatedGrad>(f)))}});
 }
 
 void add_math_functions(std::vector<OpInfo>& table) {
@@ -329,8 +334,10 @@ void add_random(std::vector<OpInfo>& table) {
 
 void add_recurrent(std::vector<OpInfo>& table) {
   const std::vector<ListInfo> cell{describe(kRnnCellForward), describe(kRnnCellBackward)};
-  table.push_back(
-      {"rnn_sequence", "rnn", {describe(kMatmul), describe(kRnnForward), describe(kRnnBackward)}});
+  table.push_back({"rnn_sequence",
+                   "rnn",
+                   {describe(kMatmul), describe(kRnnForward), describe(kRnnBackward),
+                    describe(kRnnLayerForward), describe(kRnnLayerBackward)}});
   table.push_back({"lstm_cell", "rnn", cell});
   table.push_back({"gru_cell", "rnn", cell});
   for (const char* name : {"rnn_tanh_cell", "rnn_relu_cell"})
@@ -359,6 +366,9 @@ std::vector<OpInfo> op_table() {
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   for (const char* name : {"bmm", "einsum", "bilinear"}) table.push_back({name, "matmul", {}, "matmul"});
   table.push_back({"outer", "matmul", {}, "mul of a column and a row"});
+  table.push_back({"rotary", "rotary", {describe(kRotary)}});
+  constexpr const char* kMade = "made of sizes alone";
+  table.push_back({"rotary_table", "rotary", {}, "sines and cosines on the host", kMade, kMade});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};
   table.push_back({"softmax", "softmax", softmax});
   table.push_back({"log_softmax", "softmax", softmax});

@@ -18,5 +18,6 @@
 #include "gpunn/kernels/resize/resize.h"                // IWYU pragma: export
 #include "gpunn/kernels/rnn/packed.h"                   // IWYU pragma: export
 #include "gpunn/kernels/rnn/rnn.h"                      // IWYU pragma: export
+#include "gpunn/kernels/rotary/rotary.h"                // IWYU pragma: export
 #include "gpunn/kernels/scan/scan.h"                    // IWYU pragma: export
 #include "gpunn/kernels/softmax/softmax.h"              // IWYU pragma: export

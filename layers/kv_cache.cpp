@@ -160,7 +160,7 @@ void KvCache::State::reserve(std::span<const std::int64_t> wanted) {
   const std::int64_t size = options.page_size;
   std::int64_t needed = 0;
   for (std::size_t b = 0; b < lengths.size(); ++b) {
-    // What a call that was given up had taken is not needed any more.
+    // What truncate() forgot, or a call that was given up had taken, is not needed any more.
     drop_pages(b, pages_for(lengths[b], size));
     if (wanted[b] == 0) continue;
     const auto own = static_cast<std::int64_t>(book.pages[b].size());
@@ -347,7 +347,6 @@ void KvCache::truncate(std::int64_t sequence, std::int64_t length) {
   s.T = 0;
   s.starts = {};
   s.lengths[b] = length;
-  if (s.paged()) s.drop_pages(b, pages_for(length, s.options.page_size));
 }
 
 void KvCache::reorder(std::span<const std::int64_t> from) {

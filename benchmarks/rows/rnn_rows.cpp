@@ -1,5 +1,6 @@
 // Recurrent layers: the steps alone ("rnn", what an implementation does), cells, and whole layers through the
-// public op ("rnn_layer": the product of the inputs, the steps and, in training, all gradients).
+// public op ("rnn_layer": the product of the inputs, the steps and, in training, all gradients), beside those
+// of a vendor.
 #include <cmath>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include "gpunn/kernels/movement/movement.h"
 #include "gpunn/kernels/rnn/rnn.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rnn/rnn_layer_ops_impl.h"
 
 namespace gpunn::bench {
 namespace {
@@ -159,12 +161,48 @@ void train(const LayerProblem& p, const Exec& exec) {
   autograd::grad(std::span(&y, 1), net.leaves, std::span(&net.dy, 1));
 }
 
+// Vendors, called as rnn_sequence() calls them when they are asked for.
+
+constexpr char kCudnn[] = "cudnn", kOnednn[] = "onednn";
+
+RnnSizes sizes_of(const Layer& l) { return {l.mode, false, true, l.T, l.B, l.H, l.T * l.B}; }
+
+template <const char* kEntry, bool kKeep>
+const char* vendor_reason(const LayerProblem& p) {
+  if (p.layer.layers > 1 || p.layer.both_ways) return "takes one layer and one direction";
+  const auto* const entry = find_implementation(kRnnLayerForward, kEntry);
+  if (!entry) return "is not in this build";
+  RnnLayerForwardProblem f{};
+  f.dtype = p.dtype, f.sizes = sizes_of(p.layer), f.K = p.layer.H;
+  f.keep = kKeep;
+  return entry->accepts(f);
+}
+
+template <const char* kEntry, bool kKeep>
+void run_vendor(const LayerProblem& p, const Exec& exec) {
+  const Net& net = net_of(p, exec);
+  const RnnWeights& w = net.directions[0];
+  const Tensor none;
+  const RnnSizes sizes = sizes_of(p.layer);
+  const detail::RnnLayerTensors in{net.leaves[0], none, none, w.w_ih, w.w_hh, w.b_ih, w.b_hh, sizes, nullptr};
+  const detail::RnnLayerResults r = detail::rnn_layer_forward(kEntry, in, kKeep);
+  if (kKeep) detail::rnn_layer_gradients(kEntry, in, {r.y, r.kept, net.dy, none, none}, true);
+}
+
 const Implementation<LayerProblem> kInfer[] = {
-    {"op", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, infer},
-    {"op", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, infer}};
+    {"composed", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, infer},
+    {"composed", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, infer},
+    {kOnednn, DeviceType::cpu, vendor_reason<kOnednn, false>, nullptr, Determinism::bitwise,
+     run_vendor<kOnednn, false>},
+    {kCudnn, DeviceType::cuda, vendor_reason<kCudnn, false>, nullptr, Determinism::varies,
+     run_vendor<kCudnn, false>}};
 const Implementation<LayerProblem> kTrain[] = {
-    {"op", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, train},
-    {"op", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, train}};
+    {"composed", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, train},
+    {"composed", DeviceType::cuda, nullptr, nullptr, Determinism::bitwise, train},
+    {kOnednn, DeviceType::cpu, vendor_reason<kOnednn, true>, nullptr, Determinism::bitwise,
+     run_vendor<kOnednn, true>},
+    {kCudnn, DeviceType::cuda, vendor_reason<kCudnn, true>, nullptr, Determinism::varies,
+     run_vendor<kCudnn, true>}};
 
 void add_layer(Bench& bench, const Layer& l, DType dtype, RunsOn runs_on) {
   LayerProblem p{dtype, l, false, std::make_shared<Net>()};

@@ -1,14 +1,9 @@
 // The entries that run through cuDNN, opened on first use. Which algorithm, and what becomes of bias and
 // filters, is said in cudnn_convolution_cuda.cpp.
-#include <cuda_runtime_api.h>
-#include <dlfcn.h>
-
-#include <array>
-#include <mutex>
-
 #include "gpunn/core/detail/launch_host.h"
 #include "gpunn/core/error.h"
 #include "gpunn/core/runtime.h"
+#include "gpunn/kernels/common/cudnn_device_impl.h"
 #include "gpunn/kernels/conv2d/cudnn_convolution_impl.h"
 
 namespace gpunn {
@@ -17,16 +12,14 @@ namespace {
 using detail::Cudnn;
 using detail::CudnnCall;
 using detail::CudnnConvolutions;
+using detail::device_of;
+using detail::OnDevice;
 
 const Cudnn* open_library() {
-  void* handle = nullptr;
-  for (const char* name : {"libcudnn.so.9", "libcudnn.so.8"})
-    if (!handle) handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return nullptr;
+  if (!detail::cudnn_library()) return nullptr;
   bool complete = true;
   const auto find = [&](const char* name, auto& function) {
-    function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(handle, name));
-    complete = complete && function != nullptr;
+    complete = detail::find_cudnn(name, function) && complete;
   };
   static Cudnn l;
   find("cudnnGetErrorString", l.error_string);
@@ -63,54 +56,22 @@ const Cudnn* open_library() {
   return complete ? &l : nullptr;
 }
 
-// Never closed: process exit touches no CUDA.
 const Cudnn* library() {
   static const Cudnn* const opened = open_library();
   return opened;
 }
 
-/// The device of a call's pictures; the current one while it has none.
-int device_of(const CudnnCall& call) {
-  cudaPointerAttributes attributes{};
-  if (call.x && cudaPointerGetAttributes(&attributes, call.x) == cudaSuccess &&
-      attributes.type == cudaMemoryTypeDevice)
-    return attributes.device;
-  cudaGetLastError();
-  int current = 0;
-  return cudaGetDevice(&current) == cudaSuccess ? current : -1;
-}
-
-/// Makes a device current and puts the previous one back.
-class OnDevice {
- public:
-  explicit OnDevice(int device) {
-    if (cudaGetDevice(&previous_) == cudaSuccess && previous_ != device) cudaSetDevice(device);
-  }
-  ~OnDevice() { cudaSetDevice(previous_); }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-
- private:
-  int previous_ = 0;
-};
-
-/// Handles by device, leaked like the library. A handle belongs to a device's primary context, which outlives
-/// any Runtime. The device is current.
+/// The device is current.
 CudnnConvolutions& convolutions_of(int device) {
-  constexpr int kMostDevices = 64;
-  static std::mutex mutex;
-  static std::array<CudnnConvolutions*, kMostDevices> table{};
-  const std::lock_guard lock(mutex);
-  CudnnConvolutions*& entry = table.at(static_cast<std::size_t>(device));
-  if (!entry) entry = new CudnnConvolutions(*library());
-  return *entry;
+  static detail::PerDevice<CudnnConvolutions> all;
+  return all.get(device, [] { return new CudnnConvolutions(*library()); });
 }
 
 const char* reason(const CudnnCall& call) {
   if (const char* const why = detail::cudnn_call_reason(call)) return why;
   if (!library()) return "needs libcudnn.so.9 or .8, which could not be opened";
   if (!call.x) return nullptr;  // sizes alone: the library is asked when there is memory
-  const int device = device_of(call);
+  const int device = device_of(call.x);
   if (device < 0) return "needs a GPU";
   try {
     const OnDevice on(device);
@@ -121,7 +82,7 @@ const char* reason(const CudnnCall& call) {
 }
 
 std::size_t workspace(const CudnnCall& call) {
-  const int device = device_of(call);
+  const int device = device_of(call.x);
   const OnDevice on(device);
   return convolutions_of(device).workspace(call);
 }

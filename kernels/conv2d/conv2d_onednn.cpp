@@ -4,11 +4,9 @@
 // depends on sizes only, and the lanes' sums for dw are added in order. Bias of the transposed convolution
 // and relu are ours, on pieces that are still in the cache (the library's relu loses NaN).
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "gpunn/core/cpu_pool.h"
-#include "gpunn/kernels/common/onednn_impl.h"
 #include "gpunn/kernels/conv2d/conv2d_onednn_impl.h"
 
 namespace gpunn {
@@ -18,8 +16,8 @@ using onednn::Kind;
 using onednn::library;
 using onednn::Plan;
 using onednn::plan_for;
+using onednn::Runner;
 using onednn::Side;
-using onednn::Step;
 
 constexpr std::int64_t kPieceBytes = std::int64_t{1} << 20;  // of x and y: half of a second cache
 constexpr std::int64_t kLanes = 16;
@@ -88,56 +86,6 @@ const char* reason_for(DType dtype, const Conv2dSizes& s, Kind kind, bool bias) 
   if (!library().engine) return "needs libdnnl.so.2, which could not be opened";
   return plan_of(s, kind, bias) ? nullptr : "has no primitive for these sizes";
 }
-
-/// Executes steps on one thread with one scratch memory.
-class Runner {
- public:
-  explicit Runner(void* scratch) : scratch_(scratch) {
-    onednn::check(library().dnnl_stream_create(&stream_, library().engine, dnnl_stream_default_flags),
-                  "dnnl_stream_create");
-  }
-  ~Runner() { library().dnnl_stream_destroy(stream_); }
-  Runner(const Runner&) = delete;
-  Runner& operator=(const Runner&) = delete;
-
-  struct Argument {
-    int id;
-    const dnnl_memory_desc_t* md;
-    const void* data;  // null: left out
-  };
-
-  void run(const Step& step, std::initializer_list<Argument> arguments) {
-    std::array<Memory, 5> memories;
-    std::array<dnnl_exec_arg_t, 5> list;
-    int n = 0;
-    const auto add = [&](const Argument& a) {
-      if (!a.data) return;
-      auto& memory = memories[static_cast<std::size_t>(n)].handle;
-      onednn::check(library().dnnl_memory_create(&memory, a.md, library().engine, const_cast<void*>(a.data)),
-                    "dnnl_memory_create");
-      list[static_cast<std::size_t>(n++)] = {a.id, memory};
-    };
-    for (const Argument& a : arguments) add(a);
-    add({DNNL_ARG_SCRATCHPAD, &step.scratch, scratch_});
-    onednn::check(library().dnnl_primitive_execute(step.primitive, stream_, n, list.data()),
-                  "dnnl_primitive_execute");
-  }
-  void reorder(const Side& side, bool input, const void* from, void* to) {
-    run(side.reorder, {{DNNL_ARG_FROM, input ? &side.plain : &side.wanted, from},
-                       {DNNL_ARG_TO, input ? &side.wanted : &side.plain, to}});
-  }
-
- private:
-  struct Memory {
-    ~Memory() {
-      if (handle) library().dnnl_memory_destroy(handle);
-    }
-    dnnl_memory_t handle = nullptr;
-  };
-
-  void* scratch_;
-  dnnl_stream_t stream_ = nullptr;
-};
 
 /// Runs f(runner, lane's memory, first piece, last piece) for every lane.
 template <class F>

@@ -1,48 +1,14 @@
 #include <algorithm>
-#include <deque>
-#include <mutex>
 
-#include "gpunn/core/error.h"
-#include "gpunn/kernels/common/onednn_impl.h"
 #include "gpunn/kernels/conv2d/conv2d_onednn_impl.h"
 
 namespace gpunn::onednn {
 namespace {
 
-constexpr std::size_t kCachedPlans = 64;
-
-/// Thrown while a plan is made, and turned into "there is none".
-struct NoPlan {};
-void need(dnnl_status_t status) {
-  if (status != dnnl_success) throw NoPlan{};
-}
-
-/// Owns what a plan needs only while it is made.
-template <class T, dnnl_status_t (*Library::*kDestroy)(T)>
-class Handle {
- public:
-  Handle() = default;
-  ~Handle() {
-    if (value) (library().*kDestroy)(value);
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-
-  T value = nullptr;
-};
-using Descriptor = Handle<dnnl_primitive_desc_t, &Library::dnnl_primitive_desc_destroy>;
-using Attributes = Handle<dnnl_primitive_attr_t, &Library::dnnl_primitive_attr_destroy>;
-
 struct Dims2d {
   dnnl_dims_t values{};
   Dims2d(std::int64_t h, std::int64_t w) { values[0] = h, values[1] = w; }
 };
-
-void describe(dnnl_memory_desc_t& md, std::initializer_list<std::int64_t> sizes, dnnl_format_tag_t tag) {
-  dnnl_dims_t dims{};
-  std::copy(sizes.begin(), sizes.end(), dims);
-  need(library().dnnl_memory_desc_init_by_tag(&md, static_cast<int>(sizes.size()), dims, dnnl_f32, tag));
-}
 
 /// Pictures in channels-last order are read and written as they are; otherwise the library chooses the order.
 void describe_sides(Plan& plan, const Conv2dSizes& s) {
@@ -103,7 +69,7 @@ class Builder {
 
  private:
   void finish(const_dnnl_primitive_desc_t pd, Kind kind) {
-    make(plan_.convolution, pd);
+    scratch(plan_.convolution.make(pd));
     connect(plan_.x, pd, kind == Kind::dx ? dnnl_query_diff_src_md : dnnl_query_src_md, kind != Kind::dx);
     connect(plan_.w, pd, kind == Kind::dw ? dnnl_query_diff_weights_md : dnnl_query_weights_md,
             kind != Kind::dw);
@@ -111,24 +77,10 @@ class Builder {
             kind != Kind::forward);
   }
 
-  void make(Step& step, const_dnnl_primitive_desc_t pd) {
-    const Library& l = library();
-    need(l.dnnl_primitive_create(&step.primitive, pd));
-    step.scratch = *l.dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    plan_.scratch_bytes = std::max(plan_.scratch_bytes, l.dnnl_memory_desc_get_size(&step.scratch));
-  }
-
-  /// What the convolution chose for the operand, and the reorder to (`input`) or from it.
   void connect(Side& side, const_dnnl_primitive_desc_t pd, dnnl_query_t query, bool input) {
-    const Library& l = library();
-    side.wanted = *l.dnnl_primitive_desc_query_md(pd, query, 0);
-    if (l.dnnl_memory_desc_equal(&side.plain, &side.wanted)) return;
-    Descriptor reorder;
-    need(l.dnnl_reorder_primitive_desc_create(&reorder.value, input ? &side.plain : &side.wanted, l.engine,
-                                              input ? &side.wanted : &side.plain, l.engine,
-                                              attributes_.value));
-    make(side.reorder, reorder.value);
+    scratch(side.connect(pd, query, 0, input, attributes_.value));
   }
+  void scratch(std::size_t bytes) { plan_.scratch_bytes = std::max(plan_.scratch_bytes, bytes); }
 
   Plan& plan_;
   Dims2d strides_, dilates_, before_, after_;
@@ -137,68 +89,18 @@ class Builder {
   Attributes attributes_;
 };
 
-struct Entry {
+struct Key {
   Kind kind;
   bool bias;
   Conv2dSizes sizes;
-  std::shared_ptr<const Plan> plan;  // null: there is none
-};
-
-/// Last used last.
-struct Cache {
-  std::mutex mutex;
-  std::deque<Entry> entries;
+  bool operator==(const Key&) const = default;
 };
 
 }  // namespace
 
-const Library& library() {
-  static const Library opened = [] {
-    Library l;
-    bool complete = true;
-#define GPUNN_ONEDNN_FIND(name) \
-  find_onednn(#name, l.name);   \
-  complete = complete && l.name;
-    GPUNN_ONEDNN_FUNCTIONS(GPUNN_ONEDNN_FIND)
-#undef GPUNN_ONEDNN_FIND
-    if (!complete || l.dnnl_engine_create(&l.engine, dnnl_cpu, 0) != dnnl_success) l.engine = nullptr;
-    return l;
-  }();
-  return opened;
-}
-
-void check(dnnl_status_t status, const char* call) {
-  if (status != dnnl_success)
-    throw Error(detail::concat(call, " failed with status ", static_cast<int>(status)));
-}
-
-Step::~Step() {
-  if (primitive) library().dnnl_primitive_destroy(primitive);
-}
-
-std::size_t Side::bytes() const { return library().dnnl_memory_desc_get_size(&wanted); }
-
 std::shared_ptr<const Plan> plan_for(Kind kind, const Conv2dSizes& sizes, bool bias) {
-  // Never destroyed: other threads may still be running ops when the process ends.
-  static Cache& cache = *new Cache;
-  const std::lock_guard lock(cache.mutex);
-  auto& entries = cache.entries;
-  for (auto e = entries.rbegin(); e != entries.rend(); ++e)
-    if (e->kind == kind && e->bias == bias && e->sizes == sizes) {
-      if (e != entries.rbegin()) std::rotate(e.base() - 1, e.base(), entries.end());
-      return entries.back().plan;
-    }
-  std::shared_ptr<const Plan> plan;
-  try {
-    const OneOnednnThread scope;  // the library blocks its loops for a number of threads
-    auto made = std::make_shared<Plan>();
-    Builder(*made, sizes, bias).build(kind);
-    plan = std::move(made);
-  } catch (const NoPlan&) {
-  }
-  entries.push_back({kind, bias, sizes, plan});
-  if (entries.size() > kCachedPlans) entries.pop_front();
-  return plan;
+  static auto& cache = *new PlanCache<Key, Plan>;
+  return cache.get({kind, bias, sizes}, [&](Plan& plan) { Builder(plan, sizes, bias).build(kind); });
 }
 
 }  // namespace gpunn::onednn

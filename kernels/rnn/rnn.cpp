@@ -14,6 +14,7 @@
 #include "gpunn/kernels/matmul/product_impl.h"
 #include "gpunn/kernels/rnn/packed.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rnn/rnn_layer_ops_impl.h"
 #include "gpunn/kernels/rnn/rnn_ops_impl.h"
 #include "gpunn/kernels/rnn/rnn_weight_grad_impl.h"
 
@@ -87,6 +88,9 @@ void* data_or_null(Tensor& t) { return t.defined() ? t.data() : nullptr; }
 struct Results {
   Tensor y, h, c, gates, cells, extra;
   Tensor h0, c0;  // what it began with: the arguments, or zeros
+  // Of a layer that was not composed: its entry, and what that kept. Of the others only y, h and c are there.
+  const char* layer = nullptr;
+  Tensor kept;
 };
 
 /// One tensor of zeros serves both.
@@ -149,6 +153,24 @@ Results run_forward(const Arguments& in, bool keep) {
           {&gx, &in.w.w_hh, &b_hn, &out.h0, &out.c0, &rows},
           {&out.y, &out.h, &out.c, &out.gates, &out.cells, &out.extra});
   return out;
+}
+
+detail::RnnLayerTensors as_layer(const Arguments& in) {
+  return {
+      in.x, in.h0, in.c0, in.w.w_ih, in.w.w_hh, in.w.b_ih, in.w.b_hh, in.sizes, host_first_rows(in.packing)};
+}
+
+/// By a vendor's layer where one is asked for.
+Results run_layer(const Arguments& in, bool recorded, bool keep_gates) {
+  if (in.sizes.rows > 0)
+    if (const char* const entry = detail::rnn_layer_choice(as_layer(in), recorded, keep_gates)) {
+      detail::RnnLayerResults r = detail::rnn_layer_forward(entry, as_layer(in), recorded);
+      Results out;
+      out.y = std::move(r.y), out.h = std::move(r.h), out.c = std::move(r.c);
+      out.layer = entry, out.kept = std::move(r.kept);
+      return out;
+    }
+  return run_forward(in, recorded || keep_gates);
 }
 
 // ---- backward
@@ -228,6 +250,16 @@ Gradients fused_gradients(const Arguments& in, const Results& kept, const Output
   return out;
 }
 
+Gradients layer_gradients(const Arguments& in, const Results& kept, const OutputGrads& d, const Backward& b) {
+  const bool weights = b.needs(kWih) || b.needs(kWhh) || b.needs(kBih) || b.needs(kBhh);
+  detail::RnnLayerGrads g =
+      detail::rnn_layer_gradients(kept.layer, as_layer(in), {kept.y, kept.kept, d.dy, d.dh, d.dc}, weights);
+  Gradients out{g.x, g.h0, g.c0, g.w_ih, g.w_hh, g.b_ih, g.b_hh};
+  for (std::size_t i = 0; i < kInputs; ++i)
+    if (!b.needs(i)) out[i] = Tensor();
+  return out;
+}
+
 /// The same as functions of the inputs and the incoming gradients, which can be derived again.
 Gradients composed_gradients(const Arguments& in, const OutputGrads& d, const Backward& b) {
   // Views of the inputs end the inner walk: one input may depend on another.
@@ -264,6 +296,8 @@ struct SequenceRule {
   Saved x, h0, c0, w_ih, w_hh, b_ih, b_hh;
   Saved y, gates, cells, extra;
   Saved first_h, first_c;  // Results::h0 and c0
+  const char* layer;
+  Saved kept;
   RnnSizes sizes;
   std::optional<Packing> packing;
 
@@ -281,6 +315,8 @@ struct SequenceRule {
         extra(out.extra),
         first_h(out.h0),
         first_c(out.c0),
+        layer(out.layer),
+        kept(out.kept),
         sizes(in.sizes),
         packing(in.packing) {}
 
@@ -290,7 +326,8 @@ struct SequenceRule {
     if (b.creates_graph()) return composed_gradients(in, d, b);
     for (Tensor* t : {&d.dy, &d.dh, &d.dc})
       if (t->defined()) *t = t->contiguous();
-    return fused_gradients(in, {y(b), {}, {}, gates(b), cells(b), extra(b), first_h(b), first_c(b)}, d, b);
+    const Results was{y(b), {}, {}, gates(b), cells(b), extra(b), first_h(b), first_c(b), layer, kept(b)};
+    return layer ? layer_gradients(in, was, d, b) : fused_gradients(in, was, d, b);
   }
 };
 
@@ -336,7 +373,7 @@ RnnOutput rnn_sequence(RnnMode mode, const Tensor& x, const Tensor& h0, const Te
                      sizes,
                      options.packed ? std::optional<Packing>(*options.packed) : std::nullopt};
   const bool recorded = autograd::wanted(in.x, in.h0, in.c0, in.w.w_ih, in.w.w_hh, in.w.b_ih, in.w.b_hh);
-  Results r = run_forward(in, recorded || options.keep_gates);
+  Results r = run_layer(in, recorded, options.keep_gates);
   if (recorded) {
     const auto inputs = {&in.x, &in.h0, &in.c0, &in.w.w_ih, &in.w.w_hh, &in.w.b_ih, &in.w.b_hh};
     SequenceRule rule(in, r);

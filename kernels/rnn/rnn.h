@@ -21,6 +21,9 @@
 //
 // Backward keeps x, the gates after their non-linearities, y and (lstm) the cells of all steps. Second
 // derivatives run the definition step by step. Gates and cells carry no gradient.
+// The layer is composed of our own parts; GPUNN_IMPL=rnn_layer=cudnn or =onednn makes it one call of a
+// vendor's library, which keeps a buffer of its own and shows no gates. cuDNN does not promise equal bits;
+// what a library cannot take throws Unsupported with its reason.
 // Determinism: bitwise. Errors: InvalidArgument for ranks, sizes, dtypes and devices that do not fit, for c0
 // where the mode has none, for a packing of other rows.
 //

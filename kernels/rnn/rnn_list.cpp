@@ -2,9 +2,13 @@
 #include "gpunn/core/tuning.h"
 #include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
+#include "gpunn/kernels/rnn/rnn_operands_impl.h"
 
 namespace gpunn {
 namespace {
+
+using detail::bytes_of;
+using Operands = detail::RnnOperands;
 
 template <class P>
 const char* f32_only(const P& p) {
@@ -52,34 +56,6 @@ const Implementation<RnnCellBackwardProblem> kCellBackwardEntries[] = {
      rnn_cell_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, rnn_cell_bwd_ref},
 };
-
-/// Operands of one problem; what is absent has no elements.
-class Operands {
- public:
-  explicit Operands(DType dtype) : dtype_(dtype) {}
-  void in(const char* name, const void*& pointer, std::int64_t elements) {
-    list_.push_back({name, const_cast<void**>(&pointer), dtype_, elements, Role::in});
-  }
-  void out(const char* name, void*& pointer, std::int64_t elements) {
-    list_.push_back({name, &pointer, dtype_, elements, Role::out});
-  }
-  void rows(const std::int64_t*& first_row, std::int64_t T) {
-    list_.push_back({"first_row", reinterpret_cast<void**>(const_cast<std::int64_t**>(&first_row)),
-                     DType::i64, first_row ? T + 1 : 0, Role::in});
-  }
-  std::vector<Operand> list() && { return std::move(list_); }
-
- private:
-  DType dtype_;
-  std::vector<Operand> list_;
-};
-
-double bytes_of(const std::vector<Operand>& list) {
-  double bytes = 0;
-  for (const Operand& o : list)
-    bytes += static_cast<double>(o.elements) * static_cast<double>(size_of(o.dtype));
-  return bytes;
-}
 
 /// Every operand once, w_hh included: a chip with room for it reads it once. A non-linearity counts as ten.
 template <class P>

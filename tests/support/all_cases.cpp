@@ -23,6 +23,8 @@ void add_random_cases(Suite& suite);
 void add_reduce_cases(Suite& suite);
 void add_resize_cases(Suite& suite);
 void add_rnn_cases(Suite& suite);
+void add_rnn_layer_cases(Suite& suite);
+void add_rotary_cases(Suite& suite);
 void add_scan_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_sort_cases(Suite& suite);
@@ -49,6 +51,8 @@ Suite all_cases() {
   add_reduce_cases(suite);
   add_resize_cases(suite);
   add_rnn_cases(suite);
+  add_rnn_layer_cases(suite);
+  add_rotary_cases(suite);
   add_scan_cases(suite);
   add_softmax_cases(suite);
   add_sort_cases(suite);

@@ -88,7 +88,7 @@ GPUNN_DEVICE void copy_rows_of(T* to, const RowsOf<const T>& from, int first, st
 }
 
 /// Stores a warp's sums [kWarpRows, kOut from column0 on] times `factor`; rows from `rows` on become zero up
-/// to `all`, or with `keep` are another sequence's.
+/// to `all`.
 template <class C, int kOut, class T>
 GPUNN_DEVICE void store_gradient(const RowsOf<T>& to, const Sums<C, kOut>& sum, float factor, int first,
                                  std::int64_t rows, std::int64_t all, int column0, int width, bool pairs) {

@@ -17,6 +17,8 @@ const Implementation<AttentionProblem> kForwardEntries[] = {
     {"simt", DeviceType::cuda, attention_fwd_simt_reason, nullptr, Determinism::bitwise,
      attention_fwd_simt_cuda},
 #endif
+    {"cpu", DeviceType::cpu, attention_fwd_cpu_reason, attention_fwd_cpu_workspace, Determinism::bitwise,
+     attention_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_fwd_ref},
 };
 const Implementation<AttentionBackwardProblem> kBackwardEntries[] = {
@@ -26,6 +28,8 @@ const Implementation<AttentionBackwardProblem> kBackwardEntries[] = {
     {"simt", DeviceType::cuda, attention_bwd_simt_reason, attention_bwd_simt_workspace, Determinism::bitwise,
      attention_bwd_simt_cuda},
 #endif
+    {"cpu", DeviceType::cpu, attention_bwd_cpu_reason, attention_bwd_cpu_workspace, Determinism::bitwise,
+     attention_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_bwd_ref},
 };
 

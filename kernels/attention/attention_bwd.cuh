@@ -81,7 +81,7 @@ struct RowsOf {
 
 /// Rows first.. of an operand to a tile; those from `rows` on are zero.
 template <class C, int kN, class T>
-GPUNN_DEVICE void copy_rows_of(T* to, const RowsOf<const T>& from, int first, std::int64_t rows, int width,
+GPUNN_DEVICE void copy_rows_of(T* to, const RowsOf<const T>& from, int first, int rows, int width,
                                bool wide) {
   copy_tile<C, kN>(to, from.data, width, wide,
                    [&](int r) { return first + r < rows ? from(first + r) : nullptr; });

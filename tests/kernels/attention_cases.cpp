@@ -403,6 +403,16 @@ void add_the_rest(Suite& suite) {
   }
 }
 
+/// Several tiles of every shape of the CUDA kernels; decode in several chunks, of which some are empty.
+void add_gpu_tiles(Suite& suite) {
+  add_both(suite, {.sizes = {1, 4, 2, 70, 50, 32, 32}, .causal = true});
+  add_both(suite, {.sizes = {1, 1, 1, 140, 70, 128, 128}, .causal = true});
+  for (const std::int64_t D : {128, 256})
+    add_both(suite, {.sizes = {1, 1, 1, 36, 70, D, D}, .dropout = true});
+  add_forward(suite, {.sizes = {2, 4, 2, 2, 300, 16, 16}, .k_lengths = {300, 40}});
+  add_forward(suite, {.sizes = {2, 2, 2, 2, 300, 9, 9}, .q_lengths = {1, 2}, .k_lengths = {170, 0}});
+}
+
 /// Tiles and blocks of the CPU that are not full, long rows.
 void add_cpu_sizes(Suite& suite) {
   Attention a{{1, 2, 2, 129, 521, 40, 40}};
@@ -482,6 +492,7 @@ void add_attention_cases(Suite& suite) {
   add_packed(suite);
   add_pages(suite);
   add_the_rest(suite);
+  add_gpu_tiles(suite);
   add_cpu_sizes(suite);
   add_appends(suite);
 }

@@ -9,11 +9,25 @@ namespace gpunn {
 namespace {
 
 const Implementation<AttentionProblem> kForwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"decode", DeviceType::cuda, attention_fwd_decode_reason, attention_fwd_decode_workspace,
+     Determinism::bitwise, attention_fwd_decode_cuda},
+    {"mma", DeviceType::cuda, attention_fwd_mma_reason, nullptr, Determinism::bitwise,
+     attention_fwd_mma_cuda},
+    {"simt", DeviceType::cuda, attention_fwd_simt_reason, nullptr, Determinism::bitwise,
+     attention_fwd_simt_cuda},
+#endif
     {"cpu", DeviceType::cpu, attention_fwd_cpu_reason, attention_fwd_cpu_workspace, Determinism::bitwise,
      attention_fwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_fwd_ref},
 };
 const Implementation<AttentionBackwardProblem> kBackwardEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"mma", DeviceType::cuda, attention_bwd_mma_reason, attention_bwd_mma_workspace, Determinism::bitwise,
+     attention_bwd_mma_cuda},
+    {"simt", DeviceType::cuda, attention_bwd_simt_reason, attention_bwd_simt_workspace, Determinism::bitwise,
+     attention_bwd_simt_cuda},
+#endif
     {"cpu", DeviceType::cpu, attention_bwd_cpu_reason, attention_bwd_cpu_workspace, Determinism::bitwise,
      attention_bwd_cpu},
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::bitwise, attention_bwd_ref},

@@ -10,6 +10,9 @@ namespace gpunn {
 namespace {
 
 const Implementation<KvAppendProblem> kEntries[] = {
+#if GPUNN_HAS_CUDA
+    {"cuda", DeviceType::cuda, nullptr, nullptr, Determinism::portable, kv_append_cuda},
+#endif
     {"ref", DeviceType::cpu, nullptr, nullptr, Determinism::portable, kv_append_ref},
 };
 

@@ -29,7 +29,7 @@ struct Plan {
   bool direct;
 
   std::int64_t tasks() const { return heads * chunks * parts; }
-  bool one_block() const { return part <= block; }
+  bool one_block() const { return std::min(part, keys) <= block; }
 };
 
 Plan plan_of(const AttentionProblem& p) {

@@ -16,10 +16,12 @@ AttentionTileRows attention_tile_rows(const AttentionShape& shape, const Attenti
   std::int64_t h = row / Tq, i = row % Tq;
   AttentionTileRows rows;
   rows.count = Tq >= most ? std::min(most, Tq - i) : most;
+  const bool all_alike = !shape.rule.causal && shape.rule.window == 0;
   for (std::int64_t t = 0; t < rows.count; ++t) {
     rows.head[t] = head.kv * shape.group() + h;
     rows.query[t] = i;
-    const KeyRange keys = i < head.n.queries ? attention_keys(shape.rule, head.n, i) : KeyRange{0, 0};
+    KeyRange keys{0, i < head.n.queries ? head.n.keys : 0};
+    if (!all_alike && keys.end > 0) keys = attention_keys(shape.rule, head.n, i);
     rows.keys[t] = keys;
     if (keys.begin < keys.end) {
       const bool first = rows.all.begin == rows.all.end;

@@ -235,7 +235,7 @@ Attention Draw::problem() {
   s.B = number(1, 3), s.Hkv = number(1, 2), s.Hq = s.Hkv * number(1, 3);
   s.Tq = chance(3) ? 1 : number(1, chance(4) ? 90 : 20);
   s.Tk = number(1, chance(4) ? 600 : 80);
-  s.D = number(1, 40), s.Dv = chance(2) ? s.D : number(1, 40);
+  s.D = number(1, 40), s.Dv = chance(2) ? s.D : chance(2) ? 16 * number(1, 2) : number(1, 40);
   while (s.B * s.Hq * s.Tq * s.Tk * (s.D + s.Dv) > 400000) {
     s.B = 1, s.Hq = s.Hkv;
     s.Tk > 4 * s.Tq ? s.Tk /= 2 : s.Tq = (s.Tq + 1) / 2;
@@ -352,7 +352,7 @@ TEST(AttentionCpu, EdgesOfBlocks) {
        {AttentionSizes{1, 1, 1, 24, 256, 16, 16}, AttentionSizes{1, 1, 1, 25, 257, 16, 16},
         AttentionSizes{1, 1, 1, 61, 255, 17, 15}, AttentionSizes{1, 1, 1, 97, 65, 8, 8},
         AttentionSizes{1, 2, 1, 4, 1025, 16, 16}, AttentionSizes{1, 9, 1, 1, 2100, 16, 16},
-        AttentionSizes{1, 3, 1, 2, 3000, 9, 33}})
+        AttentionSizes{1, 3, 1, 2, 3000, 9, 33}, AttentionSizes{4, 4, 4, 3, 300, 8, 8}})
     for (const bool causal : {false, true}) {
       Attention a = plain(s);
       a.rule.causal = a.rule.align_end = causal;
@@ -360,32 +360,50 @@ TEST(AttentionCpu, EdgesOfBlocks) {
     }
 }
 
+// Few rows read values where they lie, page by page.
+TEST(AttentionCpu, FewRowsThroughPages) {
+  Attention a = plain({2, 2, 1, 1, 50, 16, 32});
+  a.rule.page_size = 7, a.rule.table_width = 7, a.rule.pool = 14, a.rule.align_end = true;
+  a.k_length = {49, 30};
+  for (std::int32_t i = 0; i < 14; ++i) a.pages.push_back(13 - i);
+  expect_reference(a);
+}
+
 // A hidden key or query may hold anything; one that is seen makes not-a-numbers of what it meets.
 TEST(AttentionCpu, NotANumberWhereItIsSeen) {
-  for (const float odd : {kNan, kInfinity, -kInfinity})
-    for (const bool masked : {false, true}) {
-      Attention a = plain({1, 2, 1, 40, 70, 16, 16});
-      if (masked) {
-        a.mask.kind = AttentionMaskKind::boolean;
-        a.mask.query = 70, a.mask.key = 1;
-        a.boolean.assign(40 * 70, 1);
-        for (std::size_t i = 0; i < 40; ++i) a.boolean[i * 70 + 31] = i > 30;
-      } else {
-        a.rule.causal = true;
-      }
-      for (const auto member : {&Attention::q, &Attention::k, &Attention::v, &Attention::dy}) {
-        Attention spoilt = a;
-        (spoilt.*member)[31 * 16 + 3] = odd;
-        const Results want = by_reference(spoilt), got = by_cpu(spoilt, want);
-        EXPECT_TRUE(std::isfinite(got.y[5 * 16])) << odd;
-        for (std::size_t n = 0; n < 5; ++n)
-          for (std::size_t i = 0; i < want.named()[n].second->size(); ++i) {
-            const float x = (*got.named()[n].second)[i], e = (*want.named()[n].second)[i];
-            ASSERT_EQ(std::isfinite(x), std::isfinite(e)) << want.named()[n].first << "[" << i << "] is " << x
-                                                          << ", expected " << e << ", with " << odd;
-          }
-      }
+  struct Kind {
+    float odd;
+    bool masked;
+    std::int64_t queries;  // few: keys as they lie
+  };
+  for (const auto& [odd, masked, queries] : {Kind{kNan, false, 40},
+                                             {kInfinity, false, 40},
+                                             {-kInfinity, true, 40},
+                                             {kNan, true, 40},
+                                             {kNan, true, 4}}) {
+    Attention a = plain({1, 2, 1, queries, 70, 16, 16});
+    const std::int64_t at = queries * 3 / 4;
+    if (masked) {
+      a.mask.kind = AttentionMaskKind::boolean;
+      a.mask.query = 70, a.mask.key = 1;
+      a.boolean.assign(static_cast<std::size_t>(queries * 70), 1);
+      for (std::int64_t i = 0; i <= at; ++i) a.boolean[static_cast<std::size_t>(i * 70 + at)] = i == at;
+    } else {
+      a.rule.causal = true;
     }
+    for (const auto member : {&Attention::q, &Attention::k, &Attention::v, &Attention::dy}) {
+      Attention spoilt = a;
+      (spoilt.*member)[static_cast<std::size_t>(at * 16 + 3)] = odd;
+      const Results want = by_reference(spoilt), got = by_cpu(spoilt, want);
+      EXPECT_TRUE(std::isfinite(got.y[16])) << odd;
+      for (std::size_t n = 0; n < 5; ++n)
+        for (std::size_t i = 0; i < want.named()[n].second->size(); ++i) {
+          const float x = (*got.named()[n].second)[i], e = (*want.named()[n].second)[i];
+          ASSERT_EQ(std::isfinite(x), std::isfinite(e))
+              << want.named()[n].first << "[" << i << "] is " << x << ", expected " << e << ", with " << odd;
+        }
+    }
+  }
 }
 
 // Tasks of rows, of keys in parts, and of both.

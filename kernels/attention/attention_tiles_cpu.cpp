@@ -68,6 +68,15 @@ bool attention_gather(const AttentionShape& shape, const AttentionHead& head, co
   return finite;
 }
 
+const float* attention_in_place(const AttentionShape& shape, const AttentionHead& head,
+                                const AttentionTileRows& rows, const void* from,
+                                const AttentionLayout& layout) {
+  const std::int64_t last = rows.count - 1;
+  if (rows.head[0] != rows.head[last] || !rows.present(head, last)) return nullptr;
+  return static_cast<const float*>(from) +
+         attention_row(layout, shape.rule.q_first, head.b, rows.head[0], rows.query[0]);
+}
+
 void attention_extras(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,
                       const AttentionSeen& seen, std::int64_t first_key, const AttentionTileExtras& room,
                       AttentionTile& tile) {

@@ -242,7 +242,10 @@ void load_t5_weights(const std::string& path, T5& model) {
   detail::load_published(
       path, model,
       [](std::string_view key) {
-        return detail::PublishedKey{key.ends_with("embed_tokens.weight") ? "" : std::string(key)};
+        // Attention on the source has no distances; the first published files hold a table for it all the same.
+        const bool unused = key.ends_with("embed_tokens.weight") ||
+                            key.ends_with("EncDecAttention.relative_attention_bias.weight");
+        return detail::PublishedKey{unused ? "" : std::string(key)};
       },
       "shared.weight");
 }

@@ -152,8 +152,8 @@ class GPUNN_API T5 : public Module {
   T5Options options_;
 };
 
-/// Loads a safetensors file with the published keys; "encoder.embed_tokens.weight" and the decoder's are
-/// passed over, "lm_head.weight" must equal "shared.weight". Throws DataError naming the file and every key
+/// Loads a safetensors file with the published keys; "encoder.embed_tokens.weight", the decoder's and a
+/// bias of distances in EncDecAttention are passed over, "lm_head.weight" must equal "shared.weight". Throws DataError naming the file and every key
 /// that does not fit; the model is unchanged then.
 GPUNN_API void load_t5_weights(const std::string& path, T5& model);
 

@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <map>
 #include <string>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/safetensors.h"
 #include "gpunn/layers/functional.h"
 #include "gpunn/training/optimizer.h"
 #include "tests/models/published_testing.h"
@@ -24,7 +26,8 @@ using testing::golden_path;
 using testing::published_ids;
 using testing::published_lists;
 
-constexpr double kTolerance = 2e-5;
+// Of the largest number of a tensor: about 8 eps sqrt(K) for the longest sums, K = 64; measured up to 2.9e-6.
+constexpr double kTolerance = 1e-5;
 
 using Loss = std::function<Tensor()>;
 
@@ -33,34 +36,48 @@ bool is_turned(const std::string& key) {
   return key.find(".c_") != std::string::npos && key.ends_with("weight");
 }
 
-/// Loss and the stored gradients, then the losses of training from the values that the model has.
+/// Of every parameter, relative to the largest number of its tensor; NaN fails.
+void expect_gradients(const std::string& name, Module& model, bool turned) {
+  static const SafetensorsFile file = SafetensorsFile::open(golden_path("published_gradients.safetensors"));
+  std::size_t compared = 0;
+  for (const auto& [key, parameter] : model.named_parameters()) {
+    const Tensor grad = parameter.grad();
+    ASSERT_TRUE(grad.defined()) << name << ": " << key;
+    const Tensor stored = file.load(name + "/" + key);
+    const Tensor wanted = turned && is_turned(key) ? stored.t().contiguous() : stored;
+    ASSERT_EQ(grad.shape(), wanted.shape()) << name << ": " << key;
+    const std::vector<double> got = grad.to_vector<double>(), want = wanted.to_vector<double>();
+    double scale = 0;
+    for (const double g : want) scale = std::max(scale, std::abs(g));
+    EXPECT_GT(scale, 1e-4) << name << ": " << key;
+    for (std::size_t i = 0; i < want.size(); ++i)
+      EXPECT_NEAR(got[i], want[i], kTolerance * scale) << name << ": " << key << ", element " << i;
+    ++compared;
+  }
+  const std::vector<std::string> stored = file.names();
+  EXPECT_EQ(std::count_if(stored.begin(), stored.end(),
+                          [&](const std::string& key) { return key.starts_with(name + "/"); }),
+            compared)
+      << name;
+}
+
+/// Loss and gradients, then the losses of training from the values that the model has.
 void expect_training(const std::string& name, Module& model, const Loss& loss, bool turned = false) {
   const auto& lists = published_lists().at(name);
   const Tensor first = loss();
   EXPECT_NEAR(first.item(), lists.at("loss")[0], 1e-5 * lists.at("loss")[0]) << name;
   first.backward();
-  std::map<std::string, Tensor> parameters;
-  for (const auto& [key, value] : model.named_parameters()) {
-    ASSERT_TRUE(value.grad().defined()) << name << ": " << key;
-    parameters[key] = value.grad();
-  }
-  std::size_t compared = 0;
-  for (const auto& [part, want] : lists) {
-    if (!part.starts_with("grad ")) continue;
-    const std::string key = part.substr(5);
-    const Tensor grad = parameters.at(key);
-    expect_values(turned && is_turned(key) ? grad.t() : grad, want, name + ", " + part, kTolerance);
-    ++compared;
-  }
-  EXPECT_GE(compared, 2U) << name;
+  expect_gradients(name, model, turned);
 
   Adam steps(model.parameters(), {.lr = 0.01});
   const std::vector<double>& want = lists.at("losses");
   ASSERT_EQ(want.size(), 10U);
-  for (std::size_t i = 0; i < want.size(); ++i) {
+  // The emulated device is slow.
+  const std::size_t count = model.parameters().front().device().is_cpu() ? want.size() : 2;
+  for (std::size_t i = 0; i < count; ++i) {
     steps.zero_grad();
     const Tensor now = loss();
-    EXPECT_NEAR(now.item(), want[i], 1e-4 * want[i]) << name << ", step " << i;
+    EXPECT_NEAR(now.item(), want[i], 5e-5 * want[i]) << name << ", step " << i;
     now.backward();
     steps.step();
   }
@@ -80,8 +97,7 @@ TEST_P(PublishedModelsTest, Gpt2) {
   model.to(device());
   const Tensor tokens = ids("gpt2", "tokens", {2, 7}), targets = ids("gpt2", "targets", {2, 7});
   expect_values(model(tokens), published_lists().at("gpt2").at("logits"), "gpt2", kTolerance);
-  expect_training(
-      "gpt2", model, [&] { return model.loss(tokens, targets); }, true);
+  expect_training("gpt2", model, [&] { return model.loss(tokens, targets); }, true);
 }
 
 TEST_P(PublishedModelsTest, Llama) {

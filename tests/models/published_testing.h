@@ -14,13 +14,7 @@
 namespace gpunn::testing {
 
 inline Gpt2Options small_gpt2() {
-  return {.vocabulary = 13,
-          .context = 10,
-          .features = 8,
-          .layers = 2,
-          .heads = 2,
-          .dropout = 0,
-          .eps = 1e-2};
+  return {.vocabulary = 13, .context = 10, .features = 8, .layers = 2, .heads = 2, .dropout = 0, .eps = 1e-2};
 }
 inline LlamaOptions small_llama(std::int64_t window = 0) {
   return {.vocabulary = 11,

@@ -140,7 +140,7 @@ TEST(PublishedConfig, LlamaRefuses) {
   refused("\"pretraining_tp\": 1", "\"mlp_bias\": true", "mlp_bias is on");
   refused("\"pretraining_tp\": 1", "\"head_dim\": 128", "head_dim is not hidden_size / num_attention_heads");
   refused("50000", "0.5", "rope_theta is out of range");
-  refused("embeddings\": false", "embeddings\": 1", "boolean");
+  refused("embeddings\": false", "embeddings\": 1", "true or false");
 }
 
 /// A config and a model that was made otherwise.

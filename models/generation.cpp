@@ -122,7 +122,7 @@ class Sampling {
     detail::penalise(logits, options_, row.tokens, row.prompt);
     std::int64_t token = 0;
     try {
-      token = row.sampler.sample(logits);
+      token = row.sampler.sample_row(logits);
     } catch (const InvalidArgument& error) {
       throw InvalidArgument(
           detail::concat("prompt ", row.index, ", token ", row.drawn(), ": ", error.what()));

@@ -147,7 +147,7 @@ std::vector<std::int64_t> TokenSampler::sample(const Tensor& logits) {
   return tokens;
 }
 
-std::int64_t TokenSampler::sample(std::span<const double> logits) {
+std::int64_t TokenSampler::sample_row(std::span<const double> logits) {
   const auto token =
       static_cast<std::int64_t>(draw_token(candidates(logits, options_), uniform(seed_, draws_, 0)));
   ++draws_;

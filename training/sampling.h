@@ -45,7 +45,7 @@ class GPUNN_API TokenSampler {
   std::vector<std::int64_t> sample(const Tensor& logits);
 
   /// One token for logits on the host: what sample() gives for a tensor of them.
-  std::int64_t sample(std::span<const double> logits);
+  std::int64_t sample_row(std::span<const double> logits);
 
   /// Calls of sample() so far. With set_draws() a text goes on where it was.
   std::uint64_t draws() const noexcept { return draws_; }

@@ -64,7 +64,7 @@ class GenerationTest : public testing::DeviceTest {
       if (text.size() - begin > TinyDecoder::kContext) begin = text.size() - TinyDecoder::kContext / 2;
       const std::vector<double> logits =
           logits_after(Tokens(text.begin() + static_cast<std::ptrdiff_t>(begin), text.end()));
-      out.push_back(sampler.sample(logits));
+      out.push_back(sampler.sample_row(logits));
       text.push_back(out.back());
     }
     return out;

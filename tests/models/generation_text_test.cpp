@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <functional>
 #include <limits>
 #include <map>
@@ -63,6 +65,72 @@ TEST(BeamSearchTest, EnoughBeamsFindTheBestOfAllTexts) {
     }
     EXPECT_TRUE(all.empty()) << "every text once";
   }
+}
+
+/// Beam search by its description: every step sorts all candidates, and nothing ends before the last step.
+std::vector<std::pair<double, Tokens>> plain_beams(const std::vector<std::vector<double>>& rows, int beams,
+                                                   std::size_t length, double length_penalty,
+                                                   std::int64_t stop) {
+  std::vector<std::pair<double, Tokens>> live{{0, {}}}, done;
+  const auto finish = [&](double sum, const Tokens& text) {
+    done.emplace_back(sum / std::pow(static_cast<double>(text.size()), length_penalty), text);
+  };
+  for (std::size_t step = 0; step < length; ++step) {
+    std::vector<std::pair<double, Tokens>> all;
+    for (const auto& [sum, text] : live) {
+      const std::vector<double>& row = rows[static_cast<std::size_t>(text.empty() ? 0 : text.back())];
+      double total = 0;
+      for (const double logit : row) total += std::exp(logit);
+      for (std::size_t v = 0; v < row.size(); ++v) {
+        Tokens next = text;
+        next.push_back(static_cast<std::int64_t>(v));
+        all.emplace_back(sum + row[v] - std::log(total), next);
+      }
+    }
+    std::sort(all.begin(), all.end(), std::greater<>());
+    live.clear();
+    for (const auto& [sum, text] : all) {
+      if (std::ssize(live) == beams) break;
+      if (text.back() == stop)
+        finish(sum, text);
+      else
+        live.emplace_back(sum, text);
+    }
+  }
+  for (const auto& [sum, text] : live) finish(sum, text);
+  std::sort(done.begin(), done.end(), std::greater<>());
+  return done;
+}
+
+TEST(BeamSearchTest, EqualsThePlainSearchThatNeverEndsEarly) {
+  std::uint32_t state = 1;
+  const auto random = [&] {
+    state = state * 1664525 + 1013904223;
+    return static_cast<double>(state >> 8) / 0x1p24 * 4 - 2;
+  };
+  int saved = 0;
+  for (int round = 0; round < 60; ++round) {
+    std::vector<std::vector<double>> rows(4, std::vector<double>(4));
+    // Floats, as the model gives them; a stop token that is rare in some rounds and common in others.
+    for (std::vector<double>& row : rows)
+      for (double& logit : row) logit = static_cast<float>(random());
+    for (std::vector<double>& row : rows) row[3] += static_cast<float>(round % 4);
+    TableLm model(rows);
+    for (const double length_penalty : {0.0, 0.7, 1.0, 2.5, -0.5}) {
+      GenerationOptions options{.max_new_tokens = 7, .num_beams = 3, .length_penalty = length_penalty};
+      options.num_results = 3;
+      options.stop_tokens = {3};
+      model.calls = 0;
+      const std::vector<Generated> texts = generate(model, std::vector<Tokens>{{0}}, options);
+      const auto want = plain_beams(rows, 3, 7, length_penalty, 3);
+      ASSERT_EQ(texts.size(), 3U);
+      for (std::size_t i = 0; i < 3; ++i)
+        EXPECT_NEAR(texts[i].score, want[i].first, 1e-9) << round << " " << length_penalty << " " << i;
+      EXPECT_EQ(texts[0].tokens, want[0].second) << round << " " << length_penalty;
+      saved += model.calls < 7 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(saved, 30) << "the search does end early where it can";
 }
 
 TEST(BeamSearchTest, FindsWhatGreedyMisses) {

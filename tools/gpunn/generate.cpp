@@ -151,7 +151,10 @@ int generate(const Flags& f, GenerationOptions options, const Common& common) {
   if (!common.quiet) {
     std::fprintf(stderr, "%lld tokens in %.2f s (%.0f a second)", static_cast<long long>(token_count(run)),
                  run.seconds, static_cast<double>(token_count(run)) / run.seconds);
-    if (!run.texts.empty()) std::fprintf(stderr, ", ended by %s", to_string(run.texts.front().stop));
+    if (interrupt_signal() != 0)
+      std::fprintf(stderr, ", stopped by signal %d", interrupt_signal());
+    else if (!run.texts.empty())
+      std::fprintf(stderr, ", ended by %s", to_string(run.texts.front().stop));
     std::fputc('\n', stderr);
   }
   return interrupt_signal() != 0 ? kSignal + interrupt_signal() : kOk;
@@ -178,7 +181,7 @@ int run_generate(Words words) {
   Arguments arguments(
       "generate MODEL [options]", "Continues a text with a stored model.",
       {"gpunn generate runs/shakespeare-lstm-20260101-120000 --prompt \"ROMEO:\" --temperature 0.8",
-       "gpunn generate RUN --tokens 500 --top-p 0.9 --seed 3 --stop \"\\n\\n\" --json",
+       "gpunn generate RUN --tokens 500 --top-p 0.9 --seed 3 --stop \"JULIET:\" --json",
        "echo \"To be\" | gpunn generate RUN --beams 4 --tokens 40"});
   arguments.positional("model", f.model, "folder of a run, or of a stored model");
   arguments.option_if_given("--prompt", f.prompt, f.has_prompt, "TEXT", "what to continue");

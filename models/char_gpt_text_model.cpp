@@ -80,9 +80,7 @@ class CharGptTextModel : public TextModel {
 
 // Recurrent models store files of the same names; a damaged one is left to them, who say so.
 bool fits(const std::string& folder) {
-  if (!path_exists(folder + kWeightsFile) || !path_exists(folder + "/" + kVocabularyFile) ||
-      !path_exists(folder + kConfigFile))
-    return false;
+  if (!path_exists(folder + kWeightsFile) || !path_exists(folder + "/" + kVocabularyFile)) return false;
   try {
     return SafetensorsFile::open(folder + kWeightsFile).contains("wpe.weight");
   } catch (const DataError&) {
@@ -97,7 +95,8 @@ std::unique_ptr<TextModel> open(const std::string& folder, Device device) {
 }  // namespace
 
 const TextModelKind detail::kCharGptTextModel{
-    "character-gpt", "config.json, weights.safetensors and vocabulary.txt, as a run of shakespeare-gpt writes them",
-    fits, open};
+    "character-gpt",
+    "config.json, weights.safetensors and vocabulary.txt, as a run of shakespeare-gpt writes them", fits,
+    open};
 
 }  // namespace gpunn

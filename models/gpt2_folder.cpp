@@ -1,7 +1,5 @@
 #include "gpunn/models/gpt2_folder.h"
 
-#include <algorithm>
-
 #include "gpunn/core/error.h"
 #include "gpunn/io/file.h"
 #include "gpunn/io/safetensors.h"
@@ -26,12 +24,11 @@ void check_sizes(const std::string& path, const Gpt2Options& o) {
 
 }  // namespace
 
-bool is_gpt2_folder(const std::string& folder) {
-  return std::all_of(std::begin(kFiles), std::end(kFiles),
-                     [&](const char* file) { return path_exists(folder + "/" + file); });
-}
-
 Gpt2Folder open_gpt2_folder(const std::string& folder, Device device) {
+  for (const char* file : kFiles)
+    if (!path_exists(folder + "/" + file))
+      detail::throw_data(detail::concat(folder, ": lacks ", file, " of the files of GPT-2: ", kFiles[0], ", ",
+                                        kFiles[1], ", ", kFiles[2], ", ", kFiles[3]));
   const std::string config = folder + "/config.json", weights = folder + "/model.safetensors";
   const Gpt2Options options = read_gpt2_config(config);
   BytePairVocab vocab = BytePairVocab::load(folder + "/vocab.json", folder + "/merges.txt");

@@ -15,10 +15,10 @@ struct Gpt2Folder {
   BytePairVocab vocab;  // at most as many pieces as the model has rows
 };
 
-/// Whether config.json, model.safetensors, vocab.json and merges.txt are in `folder`; they need not be sound.
-GPUNN_API bool is_gpt2_folder(const std::string& folder);
-/// Reads these files onto `device`. Sizes of the configuration are compared with the weights before anything of that
-/// size is allocated. Throws DataError naming the file at fault.
+/// Reads config.json, model.safetensors, vocab.json and merges.txt of `folder` onto `device`. Sizes of the
+/// configuration are compared with the weights before anything of that size is allocated. Throws DataError
+/// naming the file that is missing, damaged, or does not fit the others: the vocabulary may have fewer tokens
+/// than the model has rows (tables are filled up to a round number), never more.
 GPUNN_API Gpt2Folder open_gpt2_folder(const std::string& folder, Device device);
 
 }  // namespace gpunn

@@ -1,4 +1,6 @@
 // GPT-2 from published files, for generation.
+#include "gpunn/core/error.h"
+#include "gpunn/io/file.h"
 #include "gpunn/models/detail/text_models.h"
 #include "gpunn/models/gpt2_folder.h"
 
@@ -43,6 +45,12 @@ class Gpt2TextModel : public TextModel {
   std::optional<std::int64_t> end_;
 };
 
+// Of no other kind; open_gpt2_folder() names those that are missing.
+bool fits(const std::string& folder) {
+  return path_exists(folder + "/model.safetensors") || path_exists(folder + "/vocab.json") ||
+         path_exists(folder + "/merges.txt");
+}
+
 std::unique_ptr<TextModel> open(const std::string& folder, Device device) {
   return std::make_unique<Gpt2TextModel>(open_gpt2_folder(folder, device));
 }
@@ -50,7 +58,6 @@ std::unique_ptr<TextModel> open(const std::string& folder, Device device) {
 }  // namespace
 
 const TextModelKind detail::kGpt2TextModel{
-    "gpt2", "config.json, model.safetensors, vocab.json and merges.txt, as GPT-2 is published",
-    is_gpt2_folder, open};
+    "gpt2", "config.json, model.safetensors, vocab.json and merges.txt, as GPT-2 is published", fits, open};
 
 }  // namespace gpunn

@@ -53,12 +53,16 @@ LogitsCheck compare_logits(Gpt2& model, const std::string& path, Device device) 
   const Tensor tokens = file.load("tokens"), expected = file.load("logits");
   if (tokens.dtype() != DType::i64 || tokens.dim() != 2 || tokens.numel() == 0 ||
       tokens.size(1) > model.context())
-    detail::throw_data(detail::concat(path, ": expected tokens i64 [sequences, up to ", model.context(), "], got ",
-                                      to_string(tokens.dtype()), ' ', tokens.shape()));
+    detail::throw_data(detail::concat(path, ": expected tokens i64 [sequences, up to ", model.context(),
+                                      "], got ", to_string(tokens.dtype()), ' ', tokens.shape()));
   if (expected.shape() != Shape({tokens.size(0), tokens.size(1), model.vocabulary()}))
     detail::throw_data(detail::concat(path, ": expected logits ",
                                       Shape({tokens.size(0), tokens.size(1), model.vocabulary()}), ", got ",
                                       expected.shape()));
+  for (const std::int64_t id : tokens.to_vector<std::int64_t>())
+    if (id < 0 || id >= model.vocabulary())
+      detail::throw_data(
+          detail::concat(path, ": expected tokens in [0, ", model.vocabulary(), "), got ", id));
   LogitsCheck check{.sequences = tokens.size(0), .length = tokens.size(1)};
   model.eval();
   // A sequence at a time: logits of many are larger than the model.
@@ -88,6 +92,7 @@ RecipeResult continue_text(RecipeContext& context, const std::string& folder) {
     options.start_token = end;
     options.stop_tokens = {*end};
   }
+  options.on_token = [&](const GenerationEvent&) { return !context.stopped(); };
   Gpt2Text run{.folder = folder,
                .text = s.prompt,
                .options = files.model->options(),
@@ -99,10 +104,12 @@ RecipeResult continue_text(RecipeContext& context, const std::string& folder) {
   run.seconds = seconds_since(start);
   context.say(s.prompt + run.generated.text);
   const std::string stored = folder + "/logits.safetensors";
-  if (path_exists(stored)) run.logits = compare_logits(*files.model, stored, context.device());
+  const bool stopped = run.generated.stop == StopReason::caller;
+  if (!stopped && path_exists(stored)) run.logits = compare_logits(*files.model, stored, context.device());
 
   RecipeResult result;
   result.seconds = run.seconds;
+  result.stopped = stopped;
   result.metric("parameters", static_cast<double>(run.parameters));
   result.metric("tokens_per_second", static_cast<double>(run.generated.tokens.size()) / run.seconds);
   if (run.logits) result.metric("logit_error", run.logits->worst);
@@ -208,7 +215,8 @@ RecipeResult run(RecipeContext& context) {
 std::vector<Field> detail::Gpt2Settings::fields() {
   std::vector<Field> all = RunSettings::fields();
   for (Field& field : all)
-    if (field.name == "steps") field.help = "training steps, where there are no published files", field.min = 1;
+    if (field.name == "steps")
+      field.help = "training steps, where there are no published files", field.min = 1;
   all.push_back({"lr", &lr, "learning rate", 0});
   all.push_back({"batch_size", &batch_size, "sequences a step", 1, 65536});
   all.push_back({"length", &length, "tokens of a sequence", 1, 65536});
@@ -216,20 +224,22 @@ std::vector<Field> detail::Gpt2Settings::fields() {
   all.push_back({"heads", &heads, "heads of attention, a divisor of the features", 1, 256});
   all.push_back({"features", &features, "features of a position", 1, 16384});
   all.push_back({"vocabulary", &vocabulary, "tokens there are", 2, 1'000'000});
-  all.push_back({.name = "prompt", .value = &prompt, .help = "what the published model continues", .metavar = "TEXT"});
+  all.push_back(
+      {.name = "prompt", .value = &prompt, .help = "what the published model continues", .metavar = "TEXT"});
   all.push_back({"tokens", &tokens, "tokens that it writes", 0, 100000});
   all.push_back({"temperature", &temperature, "of what is drawn", 0.01});
   all.push_back({"top_k", &top_k, "tokens to draw from, the most probable ones", 1});
   return all;
 }
 
-const Recipe kGpt2{"gpt2",
-                   "attention",
-                   "GPT-2 from its published files, or training steps of its size",
-                   "gpt2",
-                   "logits equal stored ones to 1e-3; without files: first loss within 0.3 of ln(vocabulary), "
-                   "and it falls",
-                   [] { return std::unique_ptr<RunSettings>(std::make_unique<Gpt2Settings>()); },
-                   run};
+const Recipe kGpt2{
+    "gpt2",
+    "attention",
+    "GPT-2 from its published files, or training steps of its size",
+    "gpt2",
+    "logits equal stored ones to 1e-3; without files: first loss within 0.3 of ln(vocabulary), "
+    "and it falls",
+    [] { return std::unique_ptr<RunSettings>(std::make_unique<Gpt2Settings>()); },
+    run};
 
 }  // namespace gpunn

@@ -69,8 +69,9 @@ void write_gpt2_report(RecipeContext& context, const Gpt2Text& run, const Recipe
   report.figure("parameters", millions(run.parameters));
   report_verdict(report, context, result);
   if (!run.logits)
-    report.text("There is no logits.safetensors beside the weights to compare with: benchmarks/peers/"
-                "gpt2_logits.py writes one.");
+    report.text(
+        "There is no logits.safetensors beside the weights to compare with: benchmarks/peers/"
+        "gpt2_logits.py writes one.");
   report.section("Text");
   report.preformatted(run.text + run.generated.text);
   report.text(concat(run.prompt_tokens, " tokens of prompt and ", run.generated.tokens.size(),

@@ -174,8 +174,7 @@ SampleAttention attention_of(Module& model, const SentimentSettings& settings, c
   auto* const encoder = dynamic_cast<SentenceEncoder*>(&model);
   if (!encoder) return {};
   SampleAttention attention{.words = split_words(kSamples[0], "review")};
-  attention.words.resize(
-      std::min(attention.words.size(), static_cast<std::size_t>(settings.max_length)));
+  attention.words.resize(std::min(attention.words.size(), static_cast<std::size_t>(settings.max_length)));
   const TokenSequence ids = vocab.encode(attention.words);
   attention.maps = encoder->attention_maps(Tensor::from(ids, {1, std::ssize(ids)}, {.device = device}));
   return attention;
@@ -222,13 +221,14 @@ RecipeResult run(RecipeContext& context) {
 
 }  // namespace
 
-const Recipe kSentiment{"sentiment",
-                        "sequences",
-                        "an LSTM in both directions, or a transformer, tells praise from blame in sentences about films",
-                        "rt-polarity",
-                        "test accuracy >= 73 %",
-                        [] { return std::unique_ptr<RunSettings>(std::make_unique<SentimentSettings>()); },
-                        run,
-                        true};
+const Recipe kSentiment{
+    "sentiment",
+    "sequences",
+    "an LSTM in both directions, or a transformer, tells praise from blame in sentences about films",
+    "rt-polarity",
+    "test accuracy >= 73 %",
+    [] { return std::unique_ptr<RunSettings>(std::make_unique<SentimentSettings>()); },
+    run,
+    true};
 
 }  // namespace gpunn

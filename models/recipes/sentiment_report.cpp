@@ -54,7 +54,8 @@ void report_worst(HtmlReport& report, const SentimentData& data, const std::vect
 
 void write_sentiment_report(RecipeContext& context, const SentimentData& data,
                             const std::vector<double>& positive, const std::vector<SampleReview>& samples,
-                            const SampleAttention& attention, const TrainResult& trained, const RecipeResult& result) {
+                            const SampleAttention& attention, const TrainResult& trained,
+                            const RecipeResult& result) {
   const auto& settings = static_cast<const SentimentSettings&>(context.settings());
   const Confidence all = confidence(positive, data.test, -1),
                    sure = confidence(positive, data.test, settings.band);

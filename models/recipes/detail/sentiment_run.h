@@ -69,6 +69,7 @@ struct SampleAttention {
 
 void write_sentiment_report(RecipeContext& context, const SentimentData& data,
                             const std::vector<double>& positive, const std::vector<SampleReview>& samples,
-                            const SampleAttention& attention, const TrainResult& trained, const RecipeResult& result);
+                            const SampleAttention& attention, const TrainResult& trained,
+                            const RecipeResult& result);
 
 }  // namespace gpunn::detail

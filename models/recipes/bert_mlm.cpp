@@ -93,13 +93,14 @@ MlmLosses losses(Bert& model, const Batch& batch) {
 }
 
 struct MlmScores {
-  double loss = 0, hidden = 0, next = 0;  // accuracies of hidden characters and of following passages
+  double loss = 0, next_loss = 0;  // of a hidden character, of a pair of passages
+  double hidden = 0, next = 0;     // accuracies of hidden characters and of following passages
 };
 
 MlmScores evaluate(Bert& model, const MaskedPassages& data, std::int64_t batch_size, Device device) {
   const NoGrad no_grad;
   const detail::EvaluationScope evaluation(model);
-  double loss = 0, right = 0, places = 0, next = 0, rows = 0;
+  double loss = 0, next_loss = 0, right = 0, places = 0, next = 0, rows = 0;
   for (std::int64_t first = 0; first < data.size(); first += batch_size) {
     std::vector<std::int64_t> indices;
     for (std::int64_t i = first; i < std::min(first + batch_size, data.size()); ++i) indices.push_back(i);
@@ -110,20 +111,30 @@ MlmScores evaluate(Bert& model, const MaskedPassages& data, std::int64_t batch_s
     const auto hits = [](const Tensor& logits, const Tensor& target) {
       return sum(eq(argmax(logits, 1), target).to(DType::f32)).item();
     };
-    const auto n = static_cast<double>(in.hidden.numel());
-    loss += out.tokens.item() * n, places += n, rows += static_cast<double>(indices.size());
+    const auto n = static_cast<double>(in.hidden.numel()), pairs = static_cast<double>(indices.size());
+    loss += out.tokens.item() * n, places += n;
+    next_loss += out.next.item() * pairs, rows += pairs;
     right += hits(out.token_logits, in.hidden);
     next += hits(out.next_logits, in.follows);
   }
-  return {.loss = loss / places, .hidden = right / places, .next = next / rows};
+  return {
+      .loss = loss / places, .next_loss = next_loss / rows, .hidden = right / places, .next = next / rows};
+}
+
+/// A character that is neither of the text's nor of visible().
+constexpr const char* kHiddenSign = "\u25a1";
+
+std::string sign_of(const CharacterVocab& vocab, std::int64_t id) {
+  if (id < vocab.size()) return detail::visible(vocab.character(id));
+  return id == vocab.size() + kMaskMark ? kHiddenSign : "|";
 }
 
 /// A row of the validation text: what was hidden, and what the model guesses there.
 void report_guesses(HtmlReport& report, Bert& model, const MlmData& data, Device device) {
   const NoGrad no_grad;
   const detail::EvaluationScope evaluation(model);
-  std::vector<std::vector<std::string>> table;
-  for (std::int64_t row = 0; row < 8; ++row) {
+  std::string rows_text;
+  for (std::int64_t row = 0; row < 6; ++row) {
     const std::int64_t rows[] = {row};
     Batch batch = data.validation->get(rows);
     batch.inputs = batch.inputs.to(device), batch.targets = batch.targets.to(device);
@@ -140,17 +151,16 @@ void report_guesses(HtmlReport& report, Bert& model, const MlmData& data, Device
     }
     const auto text = [&](const std::vector<std::int64_t>& ids) {
       std::string s;
-      for (const std::int64_t id : ids)
-        s += id < data.vocab.size()                ? detail::visible(data.vocab.character(id))
-             : id == data.vocab.size() + kMaskMark ? std::string("_")
-                                                   : std::string("|");
+      for (const std::int64_t id : ids) s += sign_of(data.vocab, id);
       return s;
     };
-    table.push_back({text(seen), text(guess), text(truth)});
+    if (row > 0) rows_text += '\n';
+    rows_text += "seen     " + text(seen) + "\nguessed  " + text(guess) + "\nwritten  " + text(truth) + '\n';
   }
   report.section("Guesses");
-  report.text("Rows of the validation text; _ is a hidden character, | a mark between passages.");
-  report.table({"seen", "guessed", "written"}, table);
+  report.text(std::string("Rows of the validation text; ") + kHiddenSign +
+              " is a hidden character, | a mark between passages. Some of the others were exchanged.");
+  report.preformatted(rows_text);
 }
 
 void report_maps(HtmlReport& report, Bert& model, const MlmData& data, Device device) {
@@ -167,9 +177,7 @@ void report_maps(HtmlReport& report, Bert& model, const MlmData& data, Device de
   for (const Tensor& m : maps.encoder) parts.push_back(m.narrow(2, 0, shown).narrow(3, 0, shown));
   std::vector<std::string> labels;
   for (const std::int64_t id : in.tokens.narrow(1, 0, shown).contiguous().to_vector<std::int64_t>())
-    labels.push_back(id < data.vocab.size()                ? detail::visible(data.vocab.character(id))
-                     : id == data.vocab.size() + kMaskMark ? "_"
-                                                           : "|");
+    labels.push_back(sign_of(data.vocab, id));
   report.section("What each head attends to");
   detail::report_attention(report, parts, labels);
 }
@@ -187,6 +195,8 @@ void write_report(RecipeContext& context, Bert& model, const MlmData& data, cons
   report.figure("loss", detail::fixed(scores.loss, 3), "nats a hidden character");
   detail::report_verdict(report, context, result);
   report.section("Training");
+  report.text(
+      "The loss is that of hidden characters and that of telling whether a passage follows, together.");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
   report_guesses(report, model, data, context.device());
   report_maps(report, model, data, context.device());
@@ -218,7 +228,9 @@ RecipeResult run(RecipeContext& context) {
                 .test =
                     [&] {
                       scores = evaluate(model, *data.validation, s.batch_size, context.device());
-                      return Evaluation{.loss = scores.loss, .accuracy = scores.hidden, .samples = kTestRows};
+                      return Evaluation{.loss = scores.loss + scores.next_loss,
+                                        .accuracy = scores.hidden,
+                                        .samples = kTestRows};
                     },
                 .epochs = epochs,
                 .clip = s.clip,

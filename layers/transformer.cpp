@@ -14,6 +14,7 @@ namespace gpunn {
 
 namespace {
 
+// What a layer's options mean for its parts.
 MultiheadAttentionOptions attention_options(const TransformerLayerOptions& o) {
   return {.dropout = o.dropout, .bias = o.bias, .batch_first = o.batch_first};
 }
@@ -69,6 +70,7 @@ MultiheadAttentionCall call_of(const Tensor& mask, const Tensor& padding, bool i
   return {.key_padding_mask = padding, .attn_mask = mask, .is_causal = is_causal};
 }
 
+/// Values of their own that begin alike; a Transformer draws them anew.
 template <class Layer>
 std::vector<Layer> copies(const Layer& layer, std::int64_t n) {
   GPUNN_CHECK(n >= 1, "expected num_layers of at least 1, got ", n);

@@ -81,14 +81,14 @@ struct RowsOf {
 
 /// Rows first.. of an operand to a tile; those from `rows` on are zero.
 template <class C, int kN, class T>
-GPUNN_DEVICE void copy_rows_of(T* to, const RowsOf<const T>& from, int first, std::int64_t rows, int width,
+GPUNN_DEVICE void copy_rows_of(T* to, const RowsOf<const T>& from, int first, int rows, int width,
                                bool wide) {
   copy_tile<C, kN>(to, from.data, width, wide,
                    [&](int r) { return first + r < rows ? from(first + r) : nullptr; });
 }
 
 /// Stores a warp's sums [kWarpRows, kOut from column0 on] times `factor`; rows from `rows` on become zero up
-/// to `all`, or with `keep` are another sequence's.
+/// to `all`.
 template <class C, int kOut, class T>
 GPUNN_DEVICE void store_gradient(const RowsOf<T>& to, const Sums<C, kOut>& sum, float factor, int first,
                                  std::int64_t rows, std::int64_t all, int column0, int width, bool pairs) {

@@ -85,6 +85,12 @@ struct Backward {
   const float* lse(const AttentionHead& head) const {
     return static_cast<const float*>(p.lse) + (head.b * p.sizes.Hq + head.kv * shape.group()) * p.sizes.Tq;
   }
+  /// Rows of `cols` numbers are read where they lie: whole vectors, near each other, and nothing is hidden,
+  /// so that what is not finite need not be found.
+  bool in_place(const AttentionLayout& layout, std::int64_t cols, std::int64_t width) const {
+    return cols == width && layout.time == width && p.mask.kind == AttentionMaskKind::none &&
+           !p.rule.causal && p.rule.window == 0;
+  }
   AttentionTileRows tile_rows(const AttentionHead& head, std::int64_t row) const;
   void make_delta(const AttentionHead& head, float* delta) const;
   /// f(row of the tile, count, rows of dq) for runs of a tile's rows that are in dq; `absent` ones, too.
@@ -149,6 +155,7 @@ class Block {
 
  private:
   void load();
+  void load_rows(const AttentionTileRows& rows);
   void add_piece(const AttentionTileRows& rows, std::int64_t row, std::int64_t at, std::int64_t keys);
   void store_rows(const float* from, std::int64_t width, std::int64_t cols, void* to,
                   const AttentionLayout& layout) const;
@@ -157,36 +164,50 @@ class Block {
   const AttentionHead& head_;
   const Scratch& scratch_;
   std::int64_t first_, count_;
-  bool loaded_ = false, keys_finite_ = true, q_finite_ = true, dy_finite_ = true;
+  const float *q_ = nullptr, *dy_ = nullptr, *keys_ = nullptr;  // in whole vectors, copied or in place
+  bool loaded_ = false, keys_finite_ = true, q_finite_ = true, dy_finite_ = true, dq_begun_ = false;
 };
 
 void Block::load() {
   const AttentionBackwardProblem& p = f_.p;
-  const std::int64_t D = p.sizes.D, Dv = p.sizes.Dv, k_ld = p.k_layout.time;
+  const std::int64_t D = p.sizes.D, Dv = p.sizes.Dv, k_ld = p.k_layout.time, width = f_.plan.q_width;
+  const bool in_place = f_.in_place(p.k_layout, D, width);
+  keys_ = scratch_.keys;
   for_each_key_run(
       p, head_, first_, count_, [&](std::int64_t j, std::int64_t n, const float* k, const float* v) {
         attention_turn(k, k_ld, j, n, {scratch_.keys_turned, D});
         attention_turn(v, p.v_layout.time, j, n, {scratch_.values_turned, Dv});
-        const std::int64_t width = f_.plan.q_width;
-        keys_finite_ &= attention_kernels().copy(k, k_ld, n, D, scratch_.keys + j * width, width);
+        if (in_place)
+          keys_ = k;  // one run
+        else
+          keys_finite_ &= attention_kernels().copy(k, k_ld, n, D, scratch_.keys + j * width, width);
       });
-  std::fill_n(scratch_.dk, count_ * f_.plan.q_width, 0.0f);
+  std::fill_n(scratch_.dk, count_ * width, 0.0f);
   std::fill_n(scratch_.dv, count_ * f_.plan.v_width, 0.0f);
   loaded_ = true;
+}
+
+void Block::load_rows(const AttentionTileRows& rows) {
+  const auto load = [&](const void* from, const AttentionLayout& layout, std::int64_t cols,
+                        std::int64_t width, float* to, bool& finite) {
+    const float* at = nullptr;
+    if (f_.in_place(layout, cols, width)) at = attention_in_place(f_.shape, head_, rows, from, layout);
+    finite = at || attention_gather(f_.shape, head_, rows, from, layout, cols, to, width);
+    return at ? at : to;
+  };
+  const AttentionBackwardProblem& p = f_.p;
+  q_ = load(p.q, p.q_layout, p.sizes.D, f_.plan.q_width, scratch_.q, q_finite_);
+  dy_ = load(p.dy, p.dy_layout, p.sizes.Dv, f_.plan.v_width, scratch_.dy, dy_finite_);
 }
 
 bool Block::add(const AttentionTileRows& rows, std::int64_t row) {
   if (attention_seen(rows, first_, count_).all.count() <= 0) return false;
   if (!loaded_) load();
-  const AttentionBackwardProblem& p = f_.p;
-  q_finite_ =
-      attention_gather(f_.shape, head_, rows, p.q, p.q_layout, p.sizes.D, scratch_.q, f_.plan.q_width);
-  dy_finite_ =
-      attention_gather(f_.shape, head_, rows, p.dy, p.dy_layout, p.sizes.Dv, scratch_.dy, f_.plan.v_width);
-  std::fill_n(scratch_.dq, rows.count * f_.plan.q_width, 0.0f);
+  load_rows(rows);
+  dq_begun_ = false;
   for (std::int64_t at = 0; at < count_; at += kPiece)
     add_piece(rows, row, at, std::min(kPiece, count_ - at));
-  return true;
+  return dq_begun_;
 }
 
 void Block::add_piece(const AttentionTileRows& rows, std::int64_t row, std::int64_t at, std::int64_t keys) {
@@ -194,9 +215,9 @@ void Block::add_piece(const AttentionTileRows& rows, std::int64_t row, std::int6
   if (seen.all.count() <= 0) return;
   const std::int64_t D = f_.p.sizes.D, Dv = f_.p.sizes.Dv, q_width = f_.plan.q_width,
                      v_width = f_.plan.v_width;
-  attention_scores(scratch_.q, q_width, rows.count, {scratch_.keys_turned + at * D, D}, seen.all,
-                   scratch_.scores, kPiece);
-  attention_scores(scratch_.dy, v_width, rows.count, {scratch_.values_turned + at * Dv, Dv}, seen.all,
+  attention_scores(q_, q_width, rows.count, {scratch_.keys_turned + at * D, D}, seen.all, scratch_.scores,
+                   kPiece);
+  attention_scores(dy_, v_width, rows.count, {scratch_.values_turned + at * Dv, Dv}, seen.all,
                    scratch_.products, kPiece);
   AttentionTile tile{};
   tile.rows = rows.count;
@@ -210,13 +231,13 @@ void Block::add_piece(const AttentionTileRows& rows, std::int64_t row, std::int6
   // What is hidden has a weight of 0, which does not make up for what is not finite.
   const bool hides = !seen.alike || f_.p.mask.kind != AttentionMaskKind::none;
   const std::int64_t begin = seen.all.begin, count = seen.all.count(), key = at + begin;
-  attention_product({count, rows.count, scratch_.scores + begin, kPiece, true, scratch_.dy, v_width, v_width,
+  attention_product({count, rows.count, scratch_.scores + begin, kPiece, true, dy_, v_width, v_width,
                      scratch_.dv + key * v_width, v_width, true, hides && !dy_finite_});
-  attention_product({count, rows.count, scratch_.products + begin, kPiece, true, scratch_.q, q_width, q_width,
+  attention_product({count, rows.count, scratch_.products + begin, kPiece, true, q_, q_width, q_width,
                      scratch_.dk + key * q_width, q_width, true, hides && !q_finite_});
-  attention_product({rows.count, count, scratch_.products + begin, kPiece, false,
-                     scratch_.keys + key * q_width, q_width, q_width, scratch_.dq, q_width, true,
-                     hides && !keys_finite_});
+  attention_product({rows.count, count, scratch_.products + begin, kPiece, false, keys_ + key * q_width,
+                     q_width, q_width, scratch_.dq, q_width, dq_begun_, hides && !keys_finite_});
+  dq_begun_ = true;
 }
 
 void Block::store_rows(const float* from, std::int64_t width, std::int64_t cols, void* to,

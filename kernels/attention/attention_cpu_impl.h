@@ -123,6 +123,11 @@ bool attention_gather(const AttentionShape& shape, const AttentionHead& head, co
                       const void* from, const AttentionLayout& layout, std::int64_t cols, float* to,
                       std::int64_t ld);
 
+/// The same where they lie, `layout.time` apart; null unless all are there and of one head.
+const float* attention_in_place(const AttentionShape& shape, const AttentionHead& head,
+                                const AttentionTileRows& rows, const void* from,
+                                const AttentionLayout& layout);
+
 /// A tile at a block of keys.
 struct AttentionSeen {
   AttentionColumns rows[kAttentionRows];

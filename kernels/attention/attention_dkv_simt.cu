@@ -10,7 +10,7 @@ template <int kDim>
 using SimtConfig = Config<float, kDim, 1, 4, kDim <= 128 ? 32 : 16>;
 
 template <class G>
-GPUNN_KERNEL __launch_bounds__(G::C::kThreads)
+GPUNN_KERNEL __launch_bounds__(G::C::kThreads, 1)
     attention_bwd_dkv_simt_kernel(const __grid_constant__ AttentionBackwardProblem p,
                                   const __grid_constant__ AttentionBackwardLaunch l) {
   key_gradient_block<G>(p, l);

@@ -21,10 +21,11 @@ GPUNN_DEVICE void query_gradient_sums(const AttentionBackwardProblem& p, const A
   using C = typename G::C;
   using T = typename G::T;
   using L = Lane<C, false>;
-  const TileKeys range = tile_keys(p.rule, queries, C::kRows);
+  const TileKeys range = tile_keys(p.rule, queries, 0, C::kRows);
   if (range.begin >= range.end) return;
   const AttentionSizes& s = p.sizes;
   const int D = static_cast<int>(s.D), Dv = static_cast<int>(s.Dv), b = queries.b, h = queries.head;
+  const int rows = static_cast<int>(queries.n.queries), keys = static_cast<int>(queries.n.keys);
   T* const q_tile = reinterpret_cast<T*>(memory);                          // [kRows, kLd]
   T* const dy_tile = q_tile + C::kRowTile;                                 // [kRows, kLd]
   T* const stages = dy_tile + C::kRowTile;                                 // 2 x keys, values [kCols, kLd]
@@ -35,17 +36,17 @@ GPUNN_DEVICE void query_gradient_sums(const AttentionBackwardProblem& p, const A
   const RowsOf<const T> k(static_cast<const T*>(p.k), p.k_layout, p.rule.k_first, b, kv_head);
   const RowsOf<const T> v(static_cast<const T*>(p.v), p.v_layout, p.rule.k_first, b, kv_head);
   const auto load = [&](T* stage, int key0) {
-    copy_rows_of<C, C::kCols>(stage, k, key0, queries.n.keys, D, l.wide_k);
-    copy_rows_of<C, C::kCols>(stage + C::kColTile, v, key0, queries.n.keys, Dv, l.wide_v);
+    copy_rows_of<C, C::kCols>(stage, k, key0, keys, D, l.wide_k);
+    copy_rows_of<C, C::kCols>(stage + C::kColTile, v, key0, keys, Dv, l.wide_v);
     ptx::cp_async_commit();
   };
   int key0 = range.begin / C::kCols * C::kCols;
   copy_rows_of<C, C::kRows>(q_tile,
                             RowsOf<const T>(static_cast<const T*>(p.q), p.q_layout, p.rule.q_first, b, h),
-                            queries.first, queries.n.queries, D, l.wide_q);
+                            queries.first, rows, D, l.wide_q);
   copy_rows_of<C, C::kRows>(dy_tile,
                             RowsOf<const T>(static_cast<const T*>(p.dy), p.dy_layout, p.rule.q_first, b, h),
-                            queries.first, queries.n.queries, Dv, l.wide_dy);
+                            queries.first, rows, Dv, l.wide_dy);
   load(stages, key0);
 
   for (int r = static_cast<int>(threadIdx.x); r < C::kRows; r += C::kThreads) {
@@ -54,22 +55,26 @@ GPUNN_DEVICE void query_gradient_sums(const AttentionBackwardProblem& p, const A
     base[r] = weight_base(there ? static_cast<const float*>(p.lse)[at] : 0.0f, there);
     base[C::kRows + r] = there ? l.deltas[at] : 0.0f;
   }
+  GPUNN_SHARED(ranges, TileKeys[C::kWarps]);  // not in registers, which are short
+  if (lane() == 0) ranges[warp()] = tile_keys(p.rule, queries, warp() * C::kWarpRows, C::kWarpRows);
   for (T *now = stages, *next = stages + 2 * C::kColTile; key0 < range.end; key0 += C::kCols) {
     ptx::cp_async_wait_all();
     __syncthreads();  // this stage (and the rows) have arrived, and all have read the other one
     if (key0 + C::kCols < range.end) load(next, key0 + C::kCols);
+    const T* const tile = now;
+    now = next;
+    next = const_cast<T*>(tile);
+    const TileKeys& mine = ranges[warp()];
+    if (key0 >= mine.end || key0 + C::kCols <= mine.begin) continue;  // nothing for this warp's rows
     Sums<C, C::kCols> weights, ds;
-    multiply_along<C>(my_q, now, weights);
-    const bool partial = key0 < range.all_begin || key0 + C::kCols > range.all_end;
+    multiply_along<C>(my_q, tile, weights);
+    const bool partial = key0 < mine.all_begin || key0 + C::kCols > mine.all_end;
     weights_again<C, false, G::kGeneral>(p, queries, key0, partial, weights,
                                          [&](int n) { return base[L::row(n)]; });
-    multiply_along<C>(my_dy, now + C::kColTile, ds);
+    multiply_along<C>(my_dy, tile + C::kColTile, ds);
     score_gradients<C, false, G::kGeneral, false>(p, queries, key0, weights, ds,
                                                   [&](int n) { return base[C::kRows + L::row(n)]; });
-    multiply_across<C, C::kDim>(ds, now, own, dq);
-    T* const read = now;
-    now = next;
-    next = read;
+    multiply_across<C, C::kDim>(ds, tile, own, dq);
   }
 }
 
@@ -88,10 +93,11 @@ GPUNN_DEVICE void query_gradient_block(const AttentionBackwardProblem& p, const 
   Sums<C, C::kDim> dq;
   clear(dq);
   query_gradient_sums<G>(p, l, queries, static_cast<int>(h / (s.Hq / s.Hkv)), memory, dq);
-  const std::int64_t n = queries.n.queries;
+  const std::int64_t n = queries.n.queries, all = p.rule.q_first ? n : s.Tq;
+  if (queries.first >= all) return;  // with first rows: the next sequence's
   store_gradient<C, C::kDim>(RowsOf<T>(static_cast<T*>(p.dq), p.dq_layout, p.rule.q_first, b, h), dq,
-                             static_cast<float>(p.scale), queries.first, n, p.rule.q_first ? n : s.Tq, 0,
-                             static_cast<int>(s.D), l.pairs_dq);
+                             static_cast<float>(p.scale), queries.first, n, all, 0, static_cast<int>(s.D),
+                             l.pairs_dq);
 }
 
 template <class G>

@@ -137,20 +137,27 @@ GPUNN_DEVICE void forward_keys(const AttentionProblem& p, const AttentionForward
     __syncthreads();  // the queries have arrived from every thread
     load_all_rows<C>(kept, my_rows);
   }
+  GPUNN_SHARED(ranges, TileKeys[C::kWarps]);  // not in registers, which are short
+  if (lane() == 0) ranges[warp()] = tile_keys(p.rule, queries, warp() * C::kWarpRows, C::kWarpRows);
   for (T *now = stages, *next = stages + 2 * C::kColTile; key0 < end; key0 += C::kCols) {
     ptx::cp_async_wait_all();
     __syncthreads();  // this stage has arrived from every thread, and all have read the other one
     if (key0 + C::kCols < end) source.load(next, key0 + C::kCols, l);
     ptx::cp_async_commit();
+    const T* const tile = now;
+    now = next;
+    next = const_cast<T*>(tile);
+    const TileKeys& mine = ranges[warp()];
+    if (key0 >= mine.end || key0 + C::kCols <= mine.begin) continue;  // nothing for this warp's rows
     Sums<C, C::kCols> s;
     if constexpr (F::kKeepQueries) {
-      multiply_along<C>(kept, now, s);
+      multiply_along<C>(kept, tile, s);
     } else {
-      multiply_along<C>(my_rows, now, s);
+      multiply_along<C>(my_rows, tile, s);
     }
     if constexpr (F::kGeneral) {
       score<C, false>(p, queries, key0, s);
-    } else if (key0 < range.all_begin || key0 + C::kCols > range.all_end) {
+    } else if (key0 < mine.all_begin || key0 + C::kCols > mine.all_end) {
       hide<C, false>(p.rule, queries, key0, s);
     }
     weigh<F>(s, factor, state);
@@ -161,10 +168,7 @@ GPUNN_DEVICE void forward_keys(const AttentionProblem& p, const AttentionForward
                                   if (!kept_weight) s[i][j][r] = 0.0f;
                                 });
     }
-    multiply_across<C, C::kDim>(s, now + C::kColTile, own, state.y);
-    T* const read = now;
-    now = next;
-    next = read;
+    multiply_across<C, C::kDim>(s, tile + C::kColTile, own, state.y);
   }
 }
 
@@ -243,7 +247,7 @@ GPUNN_DEVICE void forward_block(const AttentionProblem& p, const AttentionForwar
   const Queries<F::kPacked> queries{attention_lengths(p.rule, s, b),   static_cast<int>(b),
                                     static_cast<int>(head * group),    static_cast<int>(group),
                                     static_cast<int>(tile * C::kRows), static_cast<int>(s.Tq)};
-  TileKeys range = tile_keys(p.rule, queries, C::kRows);
+  TileKeys range = tile_keys(p.rule, queries, 0, C::kRows);
   if constexpr (F::kPacked) {
     const int begin = static_cast<int>(chunk * l.chunk), end = begin + static_cast<int>(l.chunk);
     if (range.begin < begin) range.begin = begin;

@@ -29,7 +29,7 @@ struct Plan {
   bool direct;
 
   std::int64_t tasks() const { return heads * chunks * parts; }
-  bool one_block() const { return part <= block; }
+  bool one_block() const { return std::min(part, keys) <= block; }
 };
 
 Plan plan_of(const AttentionProblem& p) {
@@ -126,7 +126,7 @@ class Block {
   void load_keys();
   void load_values();
   void scores(const AttentionTileRows& rows, const AttentionSeen& seen);
-  void direct_scores(std::int64_t rows, AttentionColumns columns);
+  void direct_scores(const float* q, std::int64_t q_ld, std::int64_t rows, AttentionColumns columns);
   void add_values(std::int64_t rows, const AttentionSeen& seen, float* sums);
 
   const Forward& f_;
@@ -155,32 +155,37 @@ void Block::load_values() {
   values_loaded_ = true;
 }
 
-void Block::direct_scores(std::int64_t rows, AttentionColumns columns) {
+void Block::direct_scores(const float* q, std::int64_t q_ld, std::int64_t rows, AttentionColumns columns) {
   constexpr std::int64_t kKeys = 64;
-  const std::int64_t D = f_.p.sizes.D, k_ld = f_.p.k_layout.time, q_ld = f_.plan.q_ld;
+  const std::int64_t D = f_.p.sizes.D, k_ld = f_.p.k_layout.time;
   float dots[kKeys * kDotSide];
-  for_each_key_run(
-      f_.p, head_, first_ + columns.begin, columns.count(),
-      [&](std::int64_t j, std::int64_t n, const float* k, const float*) {
-        for (std::int64_t at = 0; at < n; at += kKeys)
-          for (std::int64_t r = 0; r < rows; r += kDotSide) {
-            const std::int64_t keys = std::min(n - at, kKeys);
-            const int side = static_cast<int>(std::min<std::int64_t>(rows - r, kDotSide));
-            gemm_kernels().dot(k + at * k_ld, k_ld, keys, scratch_.q + r * q_ld, q_ld, side, D, dots);
-            for (int s = 0; s < side; ++s) {
-              float* const row = scratch_.scores + (r + s) * f_.plan.block + columns.begin + j + at;
-              for (std::int64_t i = 0; i < keys; ++i) row[i] = dots[i * kDotSide + s];
-            }
-          }
-      });
+  for_each_key_run(f_.p, head_, first_ + columns.begin, columns.count(),
+                   [&](std::int64_t j, std::int64_t n, const float* k, const float*) {
+                     for (std::int64_t at = 0; at < n; at += kKeys)
+                       for (std::int64_t r = 0; r < rows; r += kDotSide) {
+                         const std::int64_t keys = std::min(n - at, kKeys);
+                         const int side = static_cast<int>(std::min<std::int64_t>(rows - r, kDotSide));
+                         gemm_kernels().dot(k + at * k_ld, k_ld, keys, q + r * q_ld, q_ld, side, D, dots);
+                         for (int s = 0; s < side; ++s) {
+                           float* const row =
+                               scratch_.scores + (r + s) * f_.plan.block + columns.begin + j + at;
+                           for (std::int64_t i = 0; i < keys; ++i) row[i] = dots[i * kDotSide + s];
+                         }
+                       }
+                   });
 }
 
 void Block::scores(const AttentionTileRows& rows, const AttentionSeen& seen) {
-  attention_gather(f_.shape, head_, rows, f_.p.q, f_.p.q_layout, f_.p.sizes.D, scratch_.q, f_.plan.q_ld);
-  if (f_.plan.direct) return direct_scores(rows.count, seen.all);
+  const AttentionProblem& p = f_.p;
+  const float* q = attention_in_place(f_.shape, head_, rows, p.q, p.q_layout);
+  const std::int64_t q_ld = q ? p.q_layout.time : f_.plan.q_ld;
+  if (!q) {
+    attention_gather(f_.shape, head_, rows, p.q, p.q_layout, p.sizes.D, scratch_.q, q_ld);
+    q = scratch_.q;
+  }
+  if (f_.plan.direct) return direct_scores(q, q_ld, rows.count, seen.all);
   if (!keys_loaded_) load_keys();
-  attention_scores(scratch_.q, f_.plan.q_ld, rows.count, {scratch_.keys, f_.p.sizes.D}, seen.all,
-                   scratch_.scores, f_.plan.block);
+  attention_scores(q, q_ld, rows.count, {scratch_.keys, p.sizes.D}, seen.all, scratch_.scores, f_.plan.block);
 }
 
 void Block::add_values(std::int64_t rows, const AttentionSeen& seen, float* sums) {
@@ -192,8 +197,10 @@ void Block::add_values(std::int64_t rows, const AttentionSeen& seen, float* sums
   product.width = product.c_ld = width;
   product.c = sums;
   product.accumulate = !f_.plan.one_block();
-  // A value that is hidden and not finite would count: those are looked for while they are copied.
-  if (f_.plan.direct && !hides && width == f_.p.sizes.Dv) {
+  // A value that is hidden and not finite would count: those are looked for while they are copied. For many
+  // rows, values that are far apart are copied, too: their lines would meet in few places of L1.
+  const bool near = f_.plan.direct || f_.p.v_layout.time == width;
+  if (near && !hides && width == f_.p.sizes.Dv) {
     for_each_key_run(f_.p, head_, first_ + seen.all.begin, seen.all.count(),
                      [&](std::int64_t j, std::int64_t n, const float*, const float* v) {
                        product.K = n;

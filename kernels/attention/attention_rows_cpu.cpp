@@ -112,7 +112,7 @@ void Forward(const AttentionTile& t) {
 template <bool kTransformed>
 void Backward(const AttentionTile& t) {
   const D d;
-  const V scale = hn::Set(d, t.scale), log2e = hn::Set(d, kLog2E), exponent = hn::Mul(scale, log2e);
+  const V scale = hn::Set(d, t.scale), log2e = hn::Set(d, kLog2E);
   for (std::int64_t r = 0; r < t.rows; ++r) {
     const AttentionColumns seen = t.seen[r];
     const std::int64_t at = r * t.ld + seen.begin;
@@ -120,15 +120,14 @@ void Backward(const AttentionTile& t) {
     float* const g = t.products + at;
     const float* const bias = t.bias ? t.bias + r * t.bias_ld + seen.begin : nullptr;
     const float* const factors = t.factors ? t.factors + at : nullptr;
-    const V lse = hn::Set(d, t.lse[r]), shift = hn::Mul(lse, log2e), delta = hn::Set(d, t.delta[r]);
+    const V lse = hn::Set(d, t.lse[r]), delta = hn::Set(d, t.delta[r]);
     ForEachVector(d, seen.count(), [&](std::int64_t j, std::int64_t n) HWY_ATTR {
       V x = LoadPart(d, s + j, n);
-      if constexpr (kTransformed) {
-        x = hn::Mul(hn::Sub(Transformed(x, scale, bias ? bias + j : nullptr, n), lse), log2e);
-      } else {
-        x = hn::MulSub(x, exponent, shift);
-      }
-      V p = Exp2(x), product = LoadPart(d, g + j, n);
+      if constexpr (kTransformed)
+        x = hn::Sub(Transformed(x, scale, bias ? bias + j : nullptr, n), lse);
+      else
+        x = hn::MulSub(x, scale, lse);
+      V p = Exp2(hn::Mul(x, log2e)), product = LoadPart(d, g + j, n);
       const V scaled = hn::Mul(p, scale);
       if (factors) {
         const V factor = LoadPart(d, factors + j, n);

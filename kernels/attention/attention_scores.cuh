@@ -22,14 +22,14 @@ struct Queries {
   GPUNN_DEVICE bool has(int r) const { return has_row(r) && query(r) < n.queries; }
 };
 
-/// Keys that some of `rows` queries see, and those that all of them see.
+/// Keys that some of the tile's rows [from, from + rows) see, and those that all of them see.
 struct TileKeys {
   int begin, end, all_begin, all_end;
 };
 template <bool kPacked>
-GPUNN_DEVICE TileKeys tile_keys(const AttentionRule& rule, const Queries<kPacked>& q, int rows) {
-  std::int64_t first = kPacked ? 0 : q.first;
-  std::int64_t last = kPacked ? q.Tq - 1 : q.first + rows - 1;
+GPUNN_DEVICE TileKeys tile_keys(const AttentionRule& rule, const Queries<kPacked>& q, int from, int rows) {
+  const std::int64_t first = kPacked ? 0 : q.first + from;
+  std::int64_t last = kPacked ? q.Tq - 1 : q.first + from + rows - 1;
   if (last > q.n.queries - 1) last = q.n.queries - 1;
   if (last < first) return {0, 0, 0, 0};
   const KeyRange a = attention_keys(rule, q.n, first), b = attention_keys(rule, q.n, last);

@@ -16,10 +16,12 @@ AttentionTileRows attention_tile_rows(const AttentionShape& shape, const Attenti
   std::int64_t h = row / Tq, i = row % Tq;
   AttentionTileRows rows;
   rows.count = Tq >= most ? std::min(most, Tq - i) : most;
+  const bool all_alike = !shape.rule.causal && shape.rule.window == 0;
   for (std::int64_t t = 0; t < rows.count; ++t) {
     rows.head[t] = head.kv * shape.group() + h;
     rows.query[t] = i;
-    const KeyRange keys = i < head.n.queries ? attention_keys(shape.rule, head.n, i) : KeyRange{0, 0};
+    KeyRange keys{0, i < head.n.queries ? head.n.keys : 0};
+    if (!all_alike && keys.end > 0) keys = attention_keys(shape.rule, head.n, i);
     rows.keys[t] = keys;
     if (keys.begin < keys.end) {
       const bool first = rows.all.begin == rows.all.end;
@@ -64,6 +66,15 @@ bool attention_gather(const AttentionShape& shape, const AttentionHead& head, co
     t += run;
   }
   return finite;
+}
+
+const float* attention_in_place(const AttentionShape& shape, const AttentionHead& head,
+                                const AttentionTileRows& rows, const void* from,
+                                const AttentionLayout& layout) {
+  const std::int64_t last = rows.count - 1;
+  if (rows.head[0] != rows.head[last] || !rows.present(head, last)) return nullptr;
+  return static_cast<const float*>(from) +
+         attention_row(layout, shape.rule.q_first, head.b, rows.head[0], rows.query[0]);
 }
 
 void attention_extras(const AttentionShape& shape, const AttentionHead& head, const AttentionTileRows& rows,

@@ -9,6 +9,7 @@
 #include "gpunn/models/recipes/detail/run_totals.h"
 #include "gpunn/models/recipes/detail/schedule.h"
 #include "gpunn/training/checkpoint.h"
+#include "gpunn/training/clip_grad.h"
 #include "gpunn/training/data_loader.h"
 #include "gpunn/training/history.h"
 #include "gpunn/training/optimizer.h"
@@ -77,6 +78,7 @@ TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
     optimizer->zero_grad();
     const Tensor loss = run.loss(batch);
     loss.backward();
+    if (run.clip > 0) clip_grad_norm_(run.model.parameters(), run.clip);
     optimizer->step();
     return loss.detach();
   };

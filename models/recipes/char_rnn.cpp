@@ -77,7 +77,8 @@ CharRun train_model(RecipeContext& context, CharRnn& model, const CharacterVocab
   TrainerOptions options{.evaluate_every = 0, .stop = context.hooks().stop};
   const detail::TextCheckpoint checkpoint(context, {model, optimizer, options.schedule, data.get()});
   if (context.hooks().resume) options.start = checkpoint.load(carried);
-  context.folder();  // made when nothing that is read can be wrong any more
+  // Made when nothing that is read can be wrong any more.
+  detail::write_vocabulary(context.folder(), vocab);
   const auto sample = [&](std::int64_t step) {
     carried.samples.push_back(
         {step, "h" + detail::sample_text(model, vocab, "h", s.sample_length, s.temperature, s.seed)});

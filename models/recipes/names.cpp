@@ -158,6 +158,7 @@ TrainResult train_names(RecipeContext& context, CharRnn& model, const Names& nam
   const detail::TextCheckpoint checkpoint(context, {model, *optimizer, options.schedule});
   if (resume) options.start = checkpoint.load(carried);
   RunFolder& folder = context.folder();
+  detail::write_vocabulary(folder, names.vocab);
   const auto sample = [&](std::int64_t steps) {
     std::string text;
     TokenSampler sampler({.temperature = s.temperature}, s.seed);

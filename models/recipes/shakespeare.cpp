@@ -122,6 +122,7 @@ RecipeResult run(RecipeContext& context) {
   detail::TextCarried carried;
   if (resume) options.start = checkpoint.load(carried);
   RunFolder& folder = context.folder();
+  detail::write_vocabulary(folder, data.vocab);
   const auto sample = [&](std::int64_t step) {
     carried.samples.push_back(
         {step, detail::sample_text(model, data.vocab, "\n", s.sample, s.temperature, s.seed)});

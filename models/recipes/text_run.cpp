@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/file.h"
 #include "gpunn/layers/functional.h"
+#include "gpunn/models/text_model.h"
 #include "gpunn/training/data_loader.h"
 
 namespace gpunn::detail {
@@ -34,6 +36,10 @@ std::vector<Field> CharNetSettings::fields() {
   all.push_back({"clip", &clip, "largest norm of the gradients together", 0});
   all.push_back({"temperature", &temperature, "of the samples", 0.01});
   return all;
+}
+
+void write_vocabulary(const RunFolder& folder, const CharacterVocab& vocab) {
+  write_file_atomic(folder.file(kVocabularyFile), vocab.state());
 }
 
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options) {

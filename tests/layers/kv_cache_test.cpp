@@ -208,6 +208,25 @@ TEST_P(KvCacheTest, ACallThatWasGivenUpLeavesNothing) {
   }
 }
 
+TEST_P(KvCacheTest, HalvesAreKeptAsTheyAre) {
+  for (const std::int64_t page_size : {0, 3}) {
+    Stack stack(device());
+    for (MultiheadAttention& a : stack.layers) a.to(DType::bf16);
+    const Tensor half = inputs(2, 7).to(DType::bf16);
+    const std::vector<double> want = stack.whole(half).to_vector<double>();
+    KvCacheOptions o = cache(2, 7, page_size).options();
+    o.dtype = DType::bf16;
+    KvCache own(o);
+    const Tensor y = cat({stack.step(half.narrow(1, 0, 5), own), stack.step(half.narrow(1, 5, 2), own)}, 1);
+    EXPECT_EQ(y.dtype(), DType::bf16);
+    // Below 1e-4 on the CPU and emulated; a kernel for few queries may round weights elsewhere, by 2^-9 each.
+    testing::expect_values(y, want, "y", 0.02);
+    if (page_size == 0) {
+      EXPECT_EQ(2 * own.bytes(), cache(2, 7, 0).bytes());
+    }
+  }
+}
+
 TEST_P(KvCacheTest, WindowsAndSlopesReachAttention) {
   const Tensor q = hashed({1, 2, 4, kD}, 1).to(device());
   const Tensor k = hashed({1, 4, kKvHeads, kD}, 2).to(device()),

@@ -21,6 +21,7 @@ struct BatchRun {
   std::int64_t epochs = 0;             // 0: as the settings say
   std::int64_t batch_size = 0;         // likewise
   std::int64_t evaluate_every = 1;
+  double clip = 0;          // largest norm of the gradients together; 0: none
   bool quiet = false;       // no line for each epoch
   bool shuffle = true;      // not for data that order their rows themselves
   bool use_weights = true;  // start from the settings' weights; not for a model they are not of

@@ -49,6 +49,9 @@ struct StreamRun {
   RecurrentState* state = nullptr;
 };
 
+/// What `gpunn generate` needs beside the weights.
+void write_vocabulary(const RunFolder& folder, const CharacterVocab& vocab);
+
 /// Truncated back-propagation: a step for each window, the state carried without its history and begun anew
 /// with each epoch. Throws InvalidArgument for a start in the middle of an epoch without a state.
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options);

@@ -90,8 +90,8 @@ Gradients backward_fused(const Backward& b, const Kept& kept) {
 
 /// From public ops, for second derivatives.
 Gradients backward_composed(const Backward& b, const Kept& kept) {
-  Gradients norm = detail::row_norm_gradients(kept.sum(b), kept.weight(b), b.grad(0), kept.settings,
-                                              kept.weight_shape);
+  Gradients norm =
+      detail::row_norm_gradients(kept.sum(b), kept.weight(b), b.grad(0), kept.settings, kept.weight_shape);
   return spread(b, kept, b.grad(1).defined() ? norm[0] + b.grad(1) : norm[0], norm[1], norm[2]);
 }
 
@@ -151,8 +151,14 @@ AddNormOutput add_norm(const Tensor& x_in, const Tensor& residual_in, const Tens
     execute(kAddNormForward, p, {&x, &residual, &weight, &bias}, {&out.sum, &out.y, &mean, &rstd});
   }
   if (recorded) {
-    Kept kept{Saved::output(out.sum, 1), Saved(weight), Saved(mean), Saved(rstd), settings,
-              weight_shape,              p.mask,        p.drop};
+    Kept kept{Saved::output(out.sum, 1),
+              Saved(weight),
+              Saved(mean),
+              Saved(rstd),
+              settings,
+              weight_shape,
+              p.mask,
+              p.drop};
     autograd::record({&out.y, &out.sum}, settings.op, {&x, &residual, &weight, &bias},
                      [kept = std::move(kept)](const Backward& b) { return backward(b, kept); });
   }

@@ -1,7 +1,7 @@
-// Layer, RMS and group norm: the kernels of row_norm.cuh on rows as they are. The weights' gradients are sums
-// over channels (channel_sums.cu) and their join.
+// Layer, RMS and group norm: the kernels of row_norm_grad.cuh on rows as they are. The weights' gradients are
+// sums over channels (channel_sums.cu) and their join.
 #include "gpunn/kernels/norm/channel_sums_impl.h"
-#include "gpunn/kernels/norm/row_norm.cuh"
+#include "gpunn/kernels/norm/row_norm_grad.cuh"
 
 namespace gpunn {
 namespace {
@@ -14,22 +14,16 @@ struct OwnRows {
   using Problem = RowNormProblem;
   using BackwardProblem = RowNormBackwardProblem;
 
-  template <class T, int kWidth>
-  static GPUNN_DEVICE void value(const Problem& p, std::int64_t at, float (&v)[kWidth]) {
-    channels::load_floats(static_cast<const T*>(p.x) + at, v);
-  }
-  template <class T, int kWidth>
-  static GPUNN_DEVICE void make(const Problem& p, std::int64_t at, float (&v)[kWidth]) {
-    value<T>(p, at, v);
-  }
+  static constexpr bool kMade = false;
+
   template <class T>
   static GPUNN_DEVICE const T* made(const Problem& p) {
     return static_cast<const T*>(p.x);
   }
   template <class T, int kWidth>
-  static GPUNN_DEVICE void store_gradient(const BackwardProblem& p, std::int64_t at,
+  static GPUNN_DEVICE void store_gradient(const BackwardProblem& p, std::int64_t row, std::int64_t c,
                                           const float (&g)[kWidth]) {
-    channels::store_floats(static_cast<T*>(p.dx) + at, g);
+    channels::store_floats(static_cast<T*>(p.dx) + row + c, g);
   }
 };
 

@@ -293,9 +293,8 @@ void AddNormRowsBackward(const AddNormBackwardProblem& p, std::int64_t begin, st
     if (!p.want_dbranch) continue;
     float* const dbranch = in_buffer ? buffer : floats(p.dbranch) + at;
     if (in_buffer) CopyPastCache(dx, place, cols);
-    ForEachDropped(p.mask, at, dx, cols, [&](std::int64_t i, auto v, std::int64_t count) {
-      StorePart(d, v, dbranch + i, count);
-    });
+    ForEachDropped(p.mask, at, dx, cols,
+                   [&](std::int64_t i, auto v, std::int64_t count) { StorePart(d, v, dbranch + i, count); });
     if (in_buffer) CopyPastCache(dbranch, floats(p.dbranch) + at, cols);
   }
   if (past_cache) hwy::FlushStream();

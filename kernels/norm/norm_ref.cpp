@@ -75,8 +75,8 @@ void row_gradients(const RowNormBackwardProblem& p, F write) {
 
 /// v times the mask's factor of element i; all but f64 are multiplied as floats.
 double dropped(const DropoutMask& mask, DType dtype, std::int64_t i, double v) {
-  const bool stays = philox_at(mask.seed, mask.offset + static_cast<std::uint64_t>(i) / 4).v[i % 4] <=
-                     mask.greatest_kept;
+  const bool stays =
+      philox_at(mask.seed, mask.offset + static_cast<std::uint64_t>(i) / 4).v[i % 4] <= mask.greatest_kept;
   if (dtype == DType::f64) return v * (stays ? mask.scale : 0.0);
   return static_cast<double>(static_cast<float>(v) * (stays ? static_cast<float>(mask.scale) : 0.0f));
 }

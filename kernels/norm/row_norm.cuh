@@ -1,14 +1,17 @@
 #pragma once
-// Kernels of norms over rows, and their launchers. Up to 1024 columns (512 where they do not move in vectors)
-// with one pixel a channel, a warp keeps its row in registers: one read, one write. Longer rows, and those of
-// groups, take a block each, which reads the row twice, the second time from a cache.
+// Forward kernels of norms over rows, and their launcher; backward's are in row_norm_grad.cuh. Up to 1024
+// columns (512 where they do not move in vectors) with one pixel a channel, a warp keeps its row in
+// registers: one read, one write. Longer rows, and those of groups, take a block each, which reads the row
+// twice, the second time from a cache.
 //
-// `Rows` says where rows come from and where their gradients go:
+// `Rows` says where rows come from and where their gradients go. `row` is a row's first element, c a column:
 //   Problem           RowNormProblem or one that begins with it; BackwardProblem likewise
-//   value<T>(p, at, v)             kWidth elements of the rows as floats, from element `at` on
-//   make<T>(p, at, v)              the same, once for each element: what made<T>() reads is written here
-//   made<T>(p)                     the rows in memory; a thread reads only what it made itself
-//   store_gradient<T>(p, at, g)    takes kWidth elements of the rows' gradients
+//   made<T>(p)                         the rows in memory
+//   kMade                              they are written on the way, by the two that follow
+//   value<T>(p, row, c, v)             kWidth elements as floats, from column c on
+//   make<T>(p, row, c, v)              the same, once for each element, written for made<T>(), where a thread
+//                                      reads only its own
+//   store_gradient<T>(p, row, c, g)    takes kWidth elements of the rows' gradients
 #include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/common/rows.cuh"
 #include "gpunn/kernels/norm/channels.cuh"
@@ -73,20 +76,35 @@ GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
   const std::int64_t cols = p.sizes.cols;
   const float share = 1.0f / static_cast<float>(cols);
   for (std::int64_t r = first_warp_row(); r < p.sizes.rows; r += warp_row_stride()) {
+    const std::int64_t row = r * cols;
     float v[kSteps][kWidth], mean = 0.0f, squares = 0.0f;
-    v[0][0] = 0.0f;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s)
-      if (column_of<kWidth>(s) < cols) Rows::template make<T>(p, r * cols + column_of<kWidth>(s), v[s]);
-    const float shift = p.rms ? 0.0f : __shfl_sync(kFullWarp, v[0][0], 0);
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      if (column_of<kWidth>(s) >= cols) continue;
+    float shift = 0.0f;
+    if constexpr (!Rows::kMade)
+      shift = p.rms ? 0.0f : to_float(Rows::template made<T>(p)[row]);
+    else
+      v[0][0] = 0.0f;  // of lanes beyond the row, for the shuffle
+    const auto shift_and_add = [&](int s) {
       GPUNN_UNROLL
       for (int k = 0; k < kWidth; ++k) {
         v[s][k] = shifted(v[s][k], 0.25f * shift);
         mean = fmaf(v[s][k], share, mean);
       }
+    };
+    GPUNN_UNROLL
+    for (int s = 0; s < kSteps; ++s) {
+      if (column_of<kWidth>(s) >= cols) continue;
+      if constexpr (Rows::kMade) {
+        Rows::template make<T>(p, row, column_of<kWidth>(s), v[s]);
+      } else {
+        load_floats(Rows::template made<T>(p) + row + column_of<kWidth>(s), v[s]);
+        shift_and_add(s);
+      }
+    }
+    if constexpr (Rows::kMade) {
+      shift = p.rms ? 0.0f : __shfl_sync(kFullWarp, v[0][0], 0);
+      GPUNN_UNROLL
+      for (int s = 0; s < kSteps; ++s)
+        if (column_of<kWidth>(s) < cols) shift_and_add(s);
     }
     mean = p.rms ? 0.0f : warp_reduce<SumOp>(mean);
     GPUNN_UNROLL
@@ -104,7 +122,7 @@ GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
       if (c >= cols) continue;
       GPUNN_UNROLL
       for (int k = 0; k < kWidth; ++k) v[s][k] = affine<T>(p, channel + c + k, (v[s][k] - mean) * line.scale);
-      store_floats(static_cast<T*>(p.y) + r * cols + c, v[s]);
+      store_floats(static_cast<T*>(p.y) + row + c, v[s]);
     }
   }
 }
@@ -122,14 +140,21 @@ GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
     row_norm_fwd_block_kernel(const __grid_constant__ typename Rows::Problem p) {
   const std::int64_t cols = p.sizes.cols;
   for (std::int64_t r = blockIdx.x; r < p.sizes.rows; r += gridDim.x) {
+    const T* const x = Rows::template made<T>(p) + r * cols;
     float first[1] = {0.0f};
-    if (!p.rms) Rows::template value<T>(p, r * cols, first);
+    if constexpr (!Rows::kMade)
+      first[0] = p.rms ? 0.0f : to_float(x[0]);
+    else if (!p.rms)
+      Rows::template value<T>(p, r * cols, 0, first);
     const float shift = first[0];
     Welford<kWidth> own;
     float powers = 0.0f;
     for_columns<kWidth>(cols, [&](std::int64_t c) {
       float v[kWidth];
-      Rows::template make<T>(p, r * cols + c, v);
+      if constexpr (Rows::kMade)
+        Rows::template make<T>(p, r * cols, c, v);
+      else
+        load_floats(x + c, v);
       GPUNN_UNROLL
       for (int k = 0; k < kWidth; ++k) v[k] = shifted(v[k], 0.25f * shift);
       if (!p.rms) return own.add(v);
@@ -145,100 +170,12 @@ GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
     const RowChannels channel(p.sizes, r);
     for_columns<kWidth>(cols, [&](std::int64_t c) {
       float v[kWidth];
-      load_floats(Rows::template made<T>(p) + r * cols + c, v);
+      load_floats(x + c, v);
       GPUNN_UNROLL
       for (int k = 0; k < kWidth; ++k)
         v[k] = affine<T>(p, channel.at(p.sizes, c + k),
                          (shifted(v[k], line.quarter_shift) - line.mean) * line.scale);
       store_floats(static_cast<T*>(p.y) + r * cols + c, v);
-    });
-  }
-}
-
-/// xh and g of a row in backward, and dx from them and the means of g and g xh.
-struct RowGradient {
-  float half_mean, rstd;
-  bool rms;
-  GPUNN_DEVICE RowGradient(const RowNormBackwardProblem& p, std::int64_t r)
-      : half_mean(p.rms ? 0.0f : 0.5f * static_cast<const float*>(p.mean)[r]),
-        rstd(static_cast<const float*>(p.rstd)[r]),
-        rms(p.rms) {}
-  GPUNN_DEVICE float normal(float x) const { return fmaf(x, 0.5f, -half_mean) * (2.0f * rstd); }
-  GPUNN_DEVICE float dx(float g, float xh, float mean_g, float mean_product) const {
-    return rstd * (g - (rms ? 0.0f : mean_g) - xh * mean_product);
-  }
-};
-
-template <class T>
-GPUNN_DEVICE float weighted(const RowNormBackwardProblem& p, std::int64_t channel, float dy) {
-  return p.has_weight ? dy * load_weight<T>(p.weight, p.wide_weights, channel) : dy;
-}
-
-template <class Rows, class T, int kWidth, int kItems>
-GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
-    row_norm_bwd_warp_kernel(const __grid_constant__ typename Rows::BackwardProblem p) {
-  constexpr int kSteps = kItems / kWidth;
-  const std::int64_t cols = p.sizes.cols;
-  const float share = 1.0f / static_cast<float>(cols);
-  for (std::int64_t r = first_warp_row(); r < p.sizes.rows; r += warp_row_stride()) {
-    const RowGradient row(p, r);
-    const std::int64_t channel = r % p.sizes.groups * cols;
-    float xh[kSteps][kWidth], g[kSteps][kWidth], sum = 0.0f, product = 0.0f;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      const std::int64_t c = column_of<kWidth>(s);
-      if (c >= cols) continue;
-      load_floats(static_cast<const T*>(p.x) + r * cols + c, xh[s]);
-      load_floats(static_cast<const T*>(p.dy) + r * cols + c, g[s]);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) {
-        xh[s][k] = row.normal(xh[s][k]);
-        g[s][k] = weighted<T>(p, channel + c + k, g[s][k]);
-        sum += g[s][k];
-        product = fmaf(g[s][k], xh[s][k], product);
-      }
-    }
-    sum = warp_reduce<SumOp>(sum) * share;
-    product = warp_reduce<SumOp>(product) * share;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      if (column_of<kWidth>(s) >= cols) continue;
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) g[s][k] = row.dx(g[s][k], xh[s][k], sum, product);
-      Rows::template store_gradient<T>(p, r * cols + column_of<kWidth>(s), g[s]);
-    }
-  }
-}
-
-template <class Rows, class T, int kWidth>
-GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
-    row_norm_bwd_block_kernel(const __grid_constant__ typename Rows::BackwardProblem p) {
-  const std::int64_t cols = p.sizes.cols;
-  for (std::int64_t r = blockIdx.x; r < p.sizes.rows; r += gridDim.x) {
-    const RowGradient row(p, r);
-    const RowChannels channel(p.sizes, r);
-    /// f(k, xh, g) of the kWidth columns from c on.
-    const auto each = [&](std::int64_t c, auto f) {
-      float x[kWidth], dy[kWidth];
-      load_floats(static_cast<const T*>(p.x) + r * cols + c, x);
-      load_floats(static_cast<const T*>(p.dy) + r * cols + c, dy);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k)
-        f(k, row.normal(x[k]), weighted<T>(p, channel.at(p.sizes, c + k), dy[k]));
-    };
-    float sum = 0.0f, product = 0.0f;
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      each(c, [&](int, float xh, float g) {
-        sum += g;
-        product = fmaf(g, xh, product);
-      });
-    });
-    sum = block_reduce<SumOp, kBlockRowThreads>(sum) / static_cast<float>(cols);
-    product = block_reduce<SumOp, kBlockRowThreads>(product) / static_cast<float>(cols);
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      float out[kWidth];
-      each(c, [&](int k, float xh, float g) { out[k] = row.dx(g, xh, sum, product); });
-      Rows::template store_gradient<T>(p, r * cols + c, out);
     });
   }
 }
@@ -269,25 +206,6 @@ void launch_forward(const typename Rows::Problem& p, const Exec& exec, const P*.
       };
       by_warp_or<kWidth>(s, warps, [&] {
         launch("row_norm_fwd_block_kernel", row_norm_fwd_block_kernel<Rows, T, kWidth>,
-               block_row_grid(s.rows), exec, p);
-      });
-    });
-  });
-}
-
-template <class Rows, class... P>
-void launch_backward(const typename Rows::BackwardProblem& p, const Exec& exec, const P*... pointers) {
-  const NormRows& s = p.sizes;
-  for_device_dtype(p.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    channels::for_width<T>(channels::in_vectors(s.cols, sizeof(T), pointers...), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      const auto warps = [&](auto items) {
-        launch("row_norm_bwd_warp_kernel", row_norm_bwd_warp_kernel<Rows, T, kWidth, decltype(items)::value>,
-               warp_row_grid(s.rows), exec, p);
-      };
-      by_warp_or<kWidth>(s, warps, [&] {
-        launch("row_norm_bwd_block_kernel", row_norm_bwd_block_kernel<Rows, T, kWidth>,
                block_row_grid(s.rows), exec, p);
       });
     });

@@ -14,6 +14,7 @@
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
+#include "gpunn/kernels/norm/add_norm_impl.h"
 #include "gpunn/kernels/norm/norm_impl.h"
 #include "gpunn/kernels/optim/optim_impl.h"
 #include "gpunn/kernels/pool/pool_impl.h"
@@ -307,6 +308,8 @@ void add_norms(std::vector<OpInfo>& table) {
   table.push_back({"batch_norm", "norm", batch});
   for (const char* name : {"layer_norm", "rms_norm", "group_norm"}) table.push_back({name, "norm", rows});
   table.push_back({"instance_norm", "norm", {rows[0], rows[1], batch[0], batch[1]}});
+  const std::vector<ListInfo> sums{describe(kAddNormForward), describe(kAddNormBackward)};
+  for (const char* name : {"add_layer_norm", "add_rms_norm"}) table.push_back({name, "norm", sums});
   table.push_back({"local_response_norm", "norm", {}, "squares, sums of narrowed views, pow and div"});
 }
 

@@ -133,6 +133,7 @@ class GPUNN_API LayerNorm : public Module, public LayerCost {
   Tensor forward(const Tensor& x) override { return layer_norm(x, shape_, weight, bias, eps_); }
   double flops(const Shape& x, const Shape& y) const override;
   int sample_rank() const override { return shape_.rank(); }
+  double eps() const noexcept { return eps_; }
 
   Parameter weight, bias;
   GPUNN_MEMBERS(weight, bias)

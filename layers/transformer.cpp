@@ -38,7 +38,7 @@ Activation fused(FeedForward f) {
 Tensor expand_features(Linear& linear1, const Tensor& x, FeedForward f) {
   if (f == FeedForward::swiglu) {
     const std::vector<Tensor> halves = chunk(linear1(x), 2, -1);
-    return silu(halves[0]) * halves[1];
+    return swiglu(halves[0], halves[1]);
   }
   // A layer that is watched runs by itself.
   if (detail::call_observer()) {
@@ -51,11 +51,40 @@ Tensor expand_features(Linear& linear1, const Tensor& x, FeedForward f) {
   return linear1.forward(x, fused(f));
 }
 
-/// What both kinds of layers do with one part: `part` of x behind `norm` (pre-norm) or before it (post-norm).
-template <class Part>
-Tensor residual(const Tensor& x, LayerNorm& norm, bool norm_first, Part part) {
-  return norm_first ? x + part(norm(x)) : norm(x + part(x));
+/// The sum x + dropout(part) and its norm, in one pass.
+AddNormOutput add_and_norm(const Tensor& x, const Tensor& part, Dropout& dropout, LayerNorm& norm) {
+  if (detail::call_observer()) {  // layers that are watched run by themselves
+    const Tensor sum = x + dropout(part);
+    return {norm(sum), sum};
+  }
+  const ModuleScope scope(norm);
+  return add_layer_norm(part, x, norm.weight, norm.bias,
+                        {.eps = norm.eps(), .dropout_p = dropout.p(), .training = dropout.is_training()});
 }
+
+/// A layer's parts one after another. A part's input is `normed`, and what it makes is added to `sum`. With
+/// pre-norm `normed` is the sum's norm, taken together with the sum that comes before it; with post-norm both
+/// are the norm of the sum.
+class ResidualStream {
+ public:
+  ResidualStream(const Tensor& x, bool norm_first, LayerNorm& first)
+      : norm_first_(norm_first), normed_(norm_first ? first(x) : x), sum_(x) {}
+  const Tensor& normed() const { return normed_; }
+  /// Adds what a part made. `own` is the norm of the part, `next` that of the part that follows.
+  void add(const Tensor& part, Dropout& dropout, LayerNorm& own, LayerNorm& next) {
+    const AddNormOutput out = add_and_norm(sum_, part, dropout, norm_first_ ? next : own);
+    normed_ = out.y;
+    sum_ = norm_first_ ? out.sum : out.y;
+  }
+  /// Likewise for the last part: the layer's result.
+  Tensor end(const Tensor& part, Dropout& dropout, LayerNorm& own) {
+    return norm_first_ ? sum_ + dropout(part) : add_and_norm(sum_, part, dropout, own).y;
+  }
+
+ private:
+  bool norm_first_;
+  Tensor normed_, sum_;
+};
 
 Tensor attend(MultiheadAttention& attention, const Tensor& query, const Tensor& keys,
               MultiheadAttentionCall call, std::vector<Tensor>* maps) {
@@ -105,13 +134,10 @@ TransformerEncoderLayer::TransformerEncoderLayer(std::int64_t d_model, std::int6
 
 Tensor TransformerEncoderLayer::forward(const Tensor& src, const EncoderMasks& masks, AttentionMaps* maps) {
   const MultiheadAttentionCall call = call_of(masks.mask, masks.key_padding_mask, masks.is_causal);
-  const bool first = options_.norm_first;
-  const Tensor x = residual(src, norm1, first, [&](const Tensor& z) {
-    return dropout1(attend(self_attn, z, z, call, maps ? &maps->encoder : nullptr));
-  });
-  return residual(x, norm2, first, [&](const Tensor& z) {
-    return dropout2(linear2(dropout(expand_features(linear1, z, options_.activation))));
-  });
+  ResidualStream x(src, options_.norm_first, norm1);
+  x.add(attend(self_attn, x.normed(), x.normed(), call, maps ? &maps->encoder : nullptr), dropout1, norm1,
+        norm2);
+  return x.end(linear2(dropout(expand_features(linear1, x.normed(), options_.activation))), dropout2, norm2);
 }
 
 Tensor TransformerEncoderLayer::operator()(const Tensor& src, const EncoderMasks& masks,
@@ -137,19 +163,15 @@ TransformerDecoderLayer::TransformerDecoderLayer(std::int64_t d_model, std::int6
 
 Tensor TransformerDecoderLayer::forward(const Tensor& tgt, const Tensor& memory, const DecoderMasks& masks,
                                         AttentionMaps* maps) {
-  const bool first = options_.norm_first;
   const MultiheadAttentionCall own = call_of(masks.tgt_mask, masks.tgt_key_padding_mask, masks.tgt_is_causal);
   const MultiheadAttentionCall cross =
       call_of(masks.memory_mask, masks.memory_key_padding_mask, masks.memory_is_causal);
-  Tensor x = residual(tgt, norm1, first, [&](const Tensor& z) {
-    return dropout1(attend(self_attn, z, z, own, maps ? &maps->decoder : nullptr));
-  });
-  x = residual(x, norm2, first, [&](const Tensor& z) {
-    return dropout2(attend(multihead_attn, z, memory, cross, maps ? &maps->cross : nullptr));
-  });
-  return residual(x, norm3, first, [&](const Tensor& z) {
-    return dropout3(linear2(dropout(expand_features(linear1, z, options_.activation))));
-  });
+  ResidualStream x(tgt, options_.norm_first, norm1);
+  x.add(attend(self_attn, x.normed(), x.normed(), own, maps ? &maps->decoder : nullptr), dropout1, norm1,
+        norm2);
+  x.add(attend(multihead_attn, x.normed(), memory, cross, maps ? &maps->cross : nullptr), dropout2, norm2,
+        norm3);
+  return x.end(linear2(dropout(expand_features(linear1, x.normed(), options_.activation))), dropout3, norm3);
 }
 
 Tensor TransformerDecoderLayer::operator()(const Tensor& tgt, const Tensor& memory, const DecoderMasks& masks,

@@ -385,6 +385,28 @@ def row_norm(row):
                 lambda x, w: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * w)
 
 
+def add_norm(row):
+    """The norm of residual + dropout(x), from PyTorch's ops; both results, which the backward row has gradients of."""
+    functional = row.torch.nn.functional
+    share = 0.1 if "dropout" in row.case else 0
+    inputs, norm = row_norm(row)[:2]
+
+    def both(x, residual, *weights):
+        total = residual + (functional.dropout(x, share) if share else x)
+        return norm(total, *weights), total
+    return Call((inputs[0], row.values(*inputs[0].shape), *inputs[1:]), both)
+
+
+def add_norm_backward(row):
+    inputs, function = add_norm(row)[:2]
+    leaves = [t.requires_grad_() for t in inputs]
+    with row.torch.enable_grad():
+        y, total = row.compile(function)(*inputs)
+    gradients = row.values(*y.shape), row.values(*y.shape)
+    return Call((*inputs, *gradients),
+                lambda *_: row.torch.autograd.grad((y, total), leaves, gradients, retain_graph=True), MODES, True)
+
+
 ROWS = {("chain", "forward"): chain,
         ("chain", "backward"): chain_backward,
         ("softmax", "forward"): activation("softmax", dim=-1),
@@ -411,7 +433,9 @@ ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),
          ("batch_norm", "forward"): batch_norm,
          ("batch_norm", "backward"): backward_of(batch_norm),
          ("row_norm", "forward"): row_norm,
-         ("row_norm", "backward"): backward_of(row_norm)}
+         ("row_norm", "backward"): backward_of(row_norm),
+         ("add_norm", "forward"): add_norm,
+         ("add_norm", "backward"): add_norm_backward}
 ROWS |= {("relu", "backward"): gradient("threshold_backward", 0),
          ("sigmoid", "backward"): gradient("sigmoid_backward"),
          ("tanh", "backward"): gradient("tanh_backward"),

@@ -2,6 +2,7 @@
 
 #include "benchmarks/op_bench.h"
 #include "benchmarks/rows/row_sizes.h"
+#include "gpunn/kernels/norm/add_norm_impl.h"
 #include "gpunn/kernels/norm/norm_impl.h"
 
 namespace gpunn::bench {
@@ -51,6 +52,25 @@ void add_rows(Bench& bench, const std::string& name, const NormRows& s, DType dt
   bench.row(kRowNormBackward, name + (rms ? " rms" : ""), backward, 2, runs_on);
 }
 
+/// A residual block's end: dropout where it trains, and a gradient that goes past the norm.
+void add_sums(Bench& bench, const std::string& name, const NormRows& s, DType dtype, bool rms, bool drop,
+              RunsOn runs_on) {
+  const DropoutMask tenth{1, 0, 0xe6666665u, 1 / 0.9};
+  AddNormProblem forward{};
+  forward.dtype = dtype, forward.sizes = s, forward.eps = 1e-5;
+  forward.save = forward.has_weight = true;
+  forward.rms = rms, forward.has_bias = !rms;
+  forward.drop = drop, forward.mask = tenth;
+  AddNormBackwardProblem backward{};
+  backward.dtype = dtype, backward.sizes = s;
+  backward.has_weight = backward.want_dw = backward.has_dsum = true;
+  backward.rms = rms, backward.want_db = !rms;
+  backward.want_dbranch = drop, backward.mask = tenth;
+  const std::string row = name + (rms ? " rms" : "") + (drop ? " dropout" : "");
+  bench.row(kAddNormForward, row, forward, 2, runs_on);
+  bench.row(kAddNormBackward, row, backward, 2, runs_on);
+}
+
 }  // namespace
 
 void add_norm_rows(Bench& bench) {
@@ -79,6 +99,13 @@ void add_norm_rows(Bench& bench) {
   for (const RowSizes& s : kRowReductions)
     for (const bool rms : {false, true})
       add_rows(bench, s.name, {s.rows, s.cols, 1, 1}, DType::bf16, rms, RunsOn::gpu);
+  for (const bool drop : {false, true}) {
+    add_sums(bench, kCpuRows[0].name, {kCpuRows[0].rows, kCpuRows[0].cols, 1, 1}, DType::f32, false, drop,
+             RunsOn::all_but_reference);
+    for (const RowSizes& s : kRowReductions)
+      if (s.cols <= 16384)  // widths of models
+        add_sums(bench, s.name, {s.rows, s.cols, 1, 1}, DType::bf16, true, drop, RunsOn::gpu);
+  }
 }
 
 }  // namespace gpunn::bench

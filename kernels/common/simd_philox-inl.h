@@ -60,18 +60,19 @@ HWY_INLINE void PhiloxLanes(D d, std::uint64_t seed, std::uint64_t first, std::u
   hn::StoreInterleaved4(c0, c1, c2, c3, d, out);
 }
 
-/// f(i, bits, count) for vectors of at most Lanes(d) elements of [begin, end); begin is a multiple of 4.
+/// f(i, bits, count) for vectors of at most Lanes(d) elements of [begin, end).
 template <class F>
 HWY_INLINE void ForEachBits(std::uint64_t seed, std::uint64_t offset, std::int64_t begin, std::int64_t end,
                             F f) {
   const hn::ScalableTag<std::uint32_t> d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  HWY_ALIGN std::uint32_t bits[4 * HWY_LANES(std::uint32_t)];
-  for (std::int64_t group = begin; group < end; group += 4 * lanes) {
+  // A vector more than is drawn at once: begin may lie within a block, and the last load then goes beyond.
+  HWY_ALIGN std::uint32_t bits[5 * HWY_LANES(std::uint32_t)] = {};
+  for (std::int64_t group = begin - begin % 4; group < end; group += 4 * lanes) {
     PhiloxLanes(d, seed, offset + static_cast<std::uint64_t>(group) / 4, bits);
     const std::int64_t stop = std::min(end, group + 4 * lanes);
-    for (std::int64_t i = group; i < stop; i += lanes)
-      f(i, hn::Load(d, bits + (i - group)), std::min(lanes, stop - i));
+    for (std::int64_t i = std::max(begin, group); i < stop; i += lanes)
+      f(i, hn::LoadU(d, bits + (i - group)), std::min(lanes, stop - i));
   }
 }
 

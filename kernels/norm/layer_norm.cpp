@@ -48,29 +48,29 @@ Gradients backward_fused(const Backward& b, const Kept& kept) {
   return {dx, dw, db};
 }
 
-/// The same from public ops, for second derivatives, in the precision of statistics.
-Gradients backward_composed(const Backward& b, const Kept& kept) {
-  const Tensor x_in = kept.x(b);
+}  // namespace
+
+Gradients detail::row_norm_gradients(const Tensor& x_in, const Tensor& weight, const Tensor& dy_in,
+                                     const RowNormSettings& settings, const Shape& weight_shape) {
   const DType acc = accumulator_of(x_in.dtype());
-  const NormRows& s = kept.settings.sizes;
+  const NormRows& s = settings.sizes;
   const Shape by_channel{s.rows / s.groups, s.groups, s.cols / s.pixels, s.pixels},
       of_weight{1, s.groups, s.cols / s.pixels, 1};
   const Dims row{2, 3}, samples{0, 3};
   Tensor centred = x_in.to(acc).reshape(by_channel);
-  if (!kept.settings.rms) centred = centred - mean(centred, row, true);
-  const Tensor rstd = rsqrt(mean(centred * centred, row, true) + kept.settings.eps);
-  const Tensor normal = centred * rstd, dy = b.grad().to(acc).reshape(by_channel);
-  const Tensor g = kept.weight.defined() ? dy * kept.weight(b).to(acc).reshape(of_weight) : dy;
+  if (!settings.rms) centred = centred - mean(centred, row, true);
+  const Tensor rstd = rsqrt(mean(centred * centred, row, true) + settings.eps);
+  const Tensor normal = centred * rstd, dy = dy_in.to(acc).reshape(by_channel);
+  const Tensor g = weight.defined() ? dy * weight.to(acc).reshape(of_weight) : dy;
   Tensor dx = g - normal * mean(g * normal, row, true);
-  if (!kept.settings.rms) dx = dx - mean(g, row, true);
-  const DType weights = kept.settings.wide ? acc : x_in.dtype();
+  if (!settings.rms) dx = dx - mean(g, row, true);
+  const DType weights = settings.wide ? acc : x_in.dtype();
   return {(dx * rstd).reshape(x_in.shape()).to(x_in.dtype()),
-          sum(dy * normal, samples).reshape(kept.weight_shape).to(weights),
-          sum(dy, samples).reshape(kept.weight_shape).to(weights)};
+          sum(dy * normal, samples).reshape(weight_shape).to(weights),
+          sum(dy, samples).reshape(weight_shape).to(weights)};
 }
 
-/// The trailing dimensions must be `shape`; returns how many rows x has before them.
-NormRows rows_of(const Tensor& x, const Shape& shape) {
+NormRows detail::rows_of(const Tensor& x, const Shape& shape) {
   check_floating(x, "x");
   bool fits = shape.rank() >= 1 && shape.rank() <= x.dim();
   for (int i = 0; fits && i < shape.rank(); ++i) fits = x.size(x.dim() - shape.rank() + i) == shape[i];
@@ -81,7 +81,18 @@ NormRows rows_of(const Tensor& x, const Shape& shape) {
   return {rows, shape.numel(), 1, 1};
 }
 
-}  // namespace
+double detail::rms_eps(DType dtype) {
+  switch (dtype) {
+    case DType::f16:
+      return 0x1p-10;
+    case DType::bf16:
+      return 0x1p-7;
+    case DType::f64:
+      return std::numeric_limits<double>::epsilon();
+    default:
+      return static_cast<double>(std::numeric_limits<float>::epsilon());
+  }
+}
 
 Tensor detail::row_norm(const Tensor& x, const Tensor& weight_in, const Tensor& bias_in,
                         const RowNormSettings& settings) {
@@ -111,7 +122,9 @@ Tensor detail::row_norm(const Tensor& x, const Tensor& weight_in, const Tensor& 
     Kept kept{Saved(x), saved(weight), saved(mean), Saved(rstd), settings, shape};
     autograd::record(y, settings.op, {&x, &weight, &bias},
                      [kept = std::move(kept)](const Backward& b) -> Gradients {
-                       return b.creates_graph() ? backward_composed(b, kept) : backward_fused(b, kept);
+                       if (!b.creates_graph()) return backward_fused(b, kept);
+                       return detail::row_norm_gradients(kept.x(b), kept.weight(b), b.grad(), kept.settings,
+                                                         kept.weight_shape);
                      });
   }
   return y;
@@ -120,7 +133,7 @@ Tensor detail::row_norm(const Tensor& x, const Tensor& weight_in, const Tensor& 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
                   double eps) {
   OpScope scope("layer_norm");
-  const NormRows sizes = rows_of(x, normalized_shape);
+  const NormRows sizes = detail::rows_of(x, normalized_shape);
   detail::check_eps(eps);
   const bool wide = detail::check_weights(x, normalized_shape, {{weight, "weight"}, {bias, "bias"}});
   return detail::row_norm(x.contiguous(), weight, bias, {"layer_norm", sizes, eps, false, wide});
@@ -129,23 +142,11 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                 std::optional<double> eps) {
   OpScope scope("rms_norm");
-  const NormRows sizes = rows_of(x, normalized_shape);
+  const NormRows sizes = detail::rows_of(x, normalized_shape);
   if (eps) detail::check_eps(*eps);
   const bool wide = detail::check_weights(x, normalized_shape, {{weight, "weight"}});
-  const auto machine_epsilon = [](DType dtype) {
-    switch (dtype) {
-      case DType::f16:
-        return 0x1p-10;
-      case DType::bf16:
-        return 0x1p-7;
-      case DType::f64:
-        return std::numeric_limits<double>::epsilon();
-      default:
-        return static_cast<double>(std::numeric_limits<float>::epsilon());
-    }
-  };
   return detail::row_norm(x.contiguous(), weight, {},
-                          {"rms_norm", sizes, eps.value_or(machine_epsilon(x.dtype())), true, wide});
+                          {"rms_norm", sizes, eps.value_or(detail::rms_eps(x.dtype())), true, wide});
 }
 
 }  // namespace gpunn

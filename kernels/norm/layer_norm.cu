@@ -1,241 +1,31 @@
-// Layer, RMS and group norm. Up to 1024 columns (512 where they do not move in vectors) with one pixel a
-// channel, a warp keeps its row in registers: one read, one write. Longer rows, and those of groups, take a
-// block each, which reads the row twice, the second time from a cache. The weights' gradients are sums over
-// channels (channel_sums.cu) and their join.
-#include "gpunn/kernels/common/device_dtype.h"
-#include "gpunn/kernels/common/rows.cuh"
+// Layer, RMS and group norm: the kernels of row_norm_grad.cuh on rows as they are. The weights' gradients are
+// sums over channels (channel_sums.cu) and their join.
 #include "gpunn/kernels/norm/channel_sums_impl.h"
-#include "gpunn/kernels/norm/channels.cuh"
-#include "gpunn/kernels/norm/moments.cuh"
+#include "gpunn/kernels/norm/row_norm_grad.cuh"
 
 namespace gpunn {
 namespace {
 
 using channels::divide_up;
 using channels::kWarps;
-using channels::load_floats;
-using channels::load_weight;
-using channels::store_floats;
 using channels::store_weight;
 
-/// Channels of the columns of row r.
-struct RowChannels {
-  std::int64_t first;
-  unsigned pixels;
-  bool one_pixel, small;
-  GPUNN_DEVICE RowChannels(const NormRows& s, std::int64_t r)
-      : first(r % s.groups * (s.cols / s.pixels)),
-        pixels(static_cast<unsigned>(s.pixels)),
-        one_pixel(s.pixels == 1),
-        small(s.cols <= 0xffffffffll) {}
-  GPUNN_DEVICE std::int64_t at(const NormRows& s, std::int64_t column) const {
-    if (one_pixel) return first + column;
-    return first + (small ? static_cast<unsigned>(column) / pixels : column / s.pixels);
+struct OwnRows {
+  using Problem = RowNormProblem;
+  using BackwardProblem = RowNormBackwardProblem;
+
+  static constexpr bool kMade = false;
+
+  template <class T>
+  static GPUNN_DEVICE const T* made(const Problem& p) {
+    return static_cast<const T*>(p.x);
+  }
+  template <class T, int kWidth>
+  static GPUNN_DEVICE void store_gradient(const BackwardProblem& p, std::int64_t row, std::int64_t c,
+                                          const float (&g)[kWidth]) {
+    channels::store_floats(static_cast<T*>(p.dx) + row + c, g);
   }
 };
-
-/// What a row is normalised with: y = (v - mean) scale w + b for v = (x - shift) / 4.
-struct RowLine {
-  float quarter_shift, mean, scale;
-};
-
-/// Ends the statistics of a row; `writes` on one thread of it.
-GPUNN_DEVICE RowLine finish_row(const RowNormProblem& p, std::int64_t r, float shift, float mean,
-                                float squares, bool writes) {
-  const float rstd =
-      1.0f / sqrtf(variance_of(squares, static_cast<float>(p.sizes.cols)) + static_cast<float>(p.eps));
-  if (p.save && writes) {
-    if (!p.rms) static_cast<float*>(p.mean)[r] = ExactMean(shift, mean).mean;
-    static_cast<float*>(p.rstd)[r] = rstd;
-  }
-  return {0.25f * shift, mean, 4.0f * rstd};
-}
-
-template <class T>
-GPUNN_DEVICE float affine(const RowNormProblem& p, std::int64_t channel, float v) {
-  if (p.has_weight) v *= load_weight<T>(p.weight, p.wide_weights, channel);
-  return p.has_bias ? v + load_weight<T>(p.bias, p.wide_weights, channel) : v;
-}
-
-/// Element k of step s of this lane.
-template <int kWidth>
-GPUNN_DEVICE std::int64_t column_of(int s) {
-  return (static_cast<std::int64_t>(s) * kWarpSize + lane_index()) * kWidth;
-}
-
-template <class T, int kWidth, int kItems>
-GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
-    row_norm_fwd_warp_kernel(const __grid_constant__ RowNormProblem p) {
-  constexpr int kSteps = kItems / kWidth;
-  const std::int64_t cols = p.sizes.cols;
-  const float share = 1.0f / static_cast<float>(cols);
-  for (std::int64_t r = first_warp_row(); r < p.sizes.rows; r += warp_row_stride()) {
-    const T* const x = static_cast<const T*>(p.x) + r * cols;
-    const float shift = p.rms ? 0.0f : to_float(x[0]);
-    float v[kSteps][kWidth], mean = 0.0f, squares = 0.0f;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      if (column_of<kWidth>(s) >= cols) continue;
-      load_floats(x + column_of<kWidth>(s), v[s]);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) {
-        v[s][k] = shifted(v[s][k], 0.25f * shift);
-        mean = fmaf(v[s][k], share, mean);
-      }
-    }
-    mean = p.rms ? 0.0f : warp_reduce<SumOp>(mean);
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      if (column_of<kWidth>(s) >= cols) continue;
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) squares = fmaf(v[s][k] - mean, v[s][k] - mean, squares);
-    }
-    squares = warp_reduce<SumOp>(squares);
-    const RowLine line = finish_row(p, r, shift, mean, squares, lane_index() == 0);
-    const std::int64_t channel = r % p.sizes.groups * cols;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      const std::int64_t c = column_of<kWidth>(s);
-      if (c >= cols) continue;
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) v[s][k] = affine<T>(p, channel + c + k, (v[s][k] - mean) * line.scale);
-      store_floats(static_cast<T*>(p.y) + r * cols + c, v[s]);
-    }
-  }
-}
-
-/// f(column) for the first of each kWidth columns of this thread.
-template <int kWidth, class F>
-GPUNN_DEVICE void for_columns(std::int64_t cols, F f) {
-  for (std::int64_t c = static_cast<std::int64_t>(threadIdx.x) * kWidth; c < cols;
-       c += kBlockRowThreads * kWidth)
-    f(c);
-}
-
-template <class T, int kWidth>
-GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
-    row_norm_fwd_block_kernel(const __grid_constant__ RowNormProblem p) {
-  const std::int64_t cols = p.sizes.cols;
-  for (std::int64_t r = blockIdx.x; r < p.sizes.rows; r += gridDim.x) {
-    const T* const x = static_cast<const T*>(p.x) + r * cols;
-    const float shift = p.rms ? 0.0f : to_float(x[0]);
-    Welford<kWidth> own;
-    float powers = 0.0f;
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      float v[kWidth];
-      load_floats(x + c, v);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) v[k] = shifted(v[k], 0.25f * shift);
-      if (!p.rms) return own.add(v);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) powers = fmaf(v[k], v[k], powers);
-    });
-    Moments all = MomentsOp::identity();
-    if (p.rms)
-      all.squares = block_reduce<SumOp, kBlockRowThreads>(powers);
-    else
-      all = block_reduce<MomentsOp, kBlockRowThreads>(own.joined());
-    const RowLine line = finish_row(p, r, shift, all.mean, all.squares, threadIdx.x == 0);
-    const RowChannels channel(p.sizes, r);
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      float v[kWidth];
-      load_floats(x + c, v);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k)
-        v[k] = affine<T>(p, channel.at(p.sizes, c + k),
-                         (shifted(v[k], line.quarter_shift) - line.mean) * line.scale);
-      store_floats(static_cast<T*>(p.y) + r * cols + c, v);
-    });
-  }
-}
-
-/// xh and g of a row in backward, and dx from them and the means of g and g xh.
-struct RowGradient {
-  float half_mean, rstd;
-  bool rms;
-  GPUNN_DEVICE RowGradient(const RowNormBackwardProblem& p, std::int64_t r)
-      : half_mean(p.rms ? 0.0f : 0.5f * static_cast<const float*>(p.mean)[r]),
-        rstd(static_cast<const float*>(p.rstd)[r]),
-        rms(p.rms) {}
-  GPUNN_DEVICE float normal(float x) const { return fmaf(x, 0.5f, -half_mean) * (2.0f * rstd); }
-  GPUNN_DEVICE float dx(float g, float xh, float mean_g, float mean_product) const {
-    return rstd * (g - (rms ? 0.0f : mean_g) - xh * mean_product);
-  }
-};
-
-template <class T>
-GPUNN_DEVICE float weighted(const RowNormBackwardProblem& p, std::int64_t channel, float dy) {
-  return p.has_weight ? dy * load_weight<T>(p.weight, p.wide_weights, channel) : dy;
-}
-
-template <class T, int kWidth, int kItems>
-GPUNN_KERNEL __launch_bounds__(kWarpRowThreads)
-    row_norm_bwd_warp_kernel(const __grid_constant__ RowNormBackwardProblem p) {
-  constexpr int kSteps = kItems / kWidth;
-  const std::int64_t cols = p.sizes.cols;
-  const float share = 1.0f / static_cast<float>(cols);
-  for (std::int64_t r = first_warp_row(); r < p.sizes.rows; r += warp_row_stride()) {
-    const RowGradient row(p, r);
-    const std::int64_t channel = r % p.sizes.groups * cols;
-    float xh[kSteps][kWidth], g[kSteps][kWidth], sum = 0.0f, product = 0.0f;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      const std::int64_t c = column_of<kWidth>(s);
-      if (c >= cols) continue;
-      load_floats(static_cast<const T*>(p.x) + r * cols + c, xh[s]);
-      load_floats(static_cast<const T*>(p.dy) + r * cols + c, g[s]);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) {
-        xh[s][k] = row.normal(xh[s][k]);
-        g[s][k] = weighted<T>(p, channel + c + k, g[s][k]);
-        sum += g[s][k];
-        product = fmaf(g[s][k], xh[s][k], product);
-      }
-    }
-    sum = warp_reduce<SumOp>(sum) * share;
-    product = warp_reduce<SumOp>(product) * share;
-    GPUNN_UNROLL
-    for (int s = 0; s < kSteps; ++s) {
-      if (column_of<kWidth>(s) >= cols) continue;
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k) g[s][k] = row.dx(g[s][k], xh[s][k], sum, product);
-      store_floats(static_cast<T*>(p.dx) + r * cols + column_of<kWidth>(s), g[s]);
-    }
-  }
-}
-
-template <class T, int kWidth>
-GPUNN_KERNEL __launch_bounds__(kBlockRowThreads)
-    row_norm_bwd_block_kernel(const __grid_constant__ RowNormBackwardProblem p) {
-  const std::int64_t cols = p.sizes.cols;
-  for (std::int64_t r = blockIdx.x; r < p.sizes.rows; r += gridDim.x) {
-    const RowGradient row(p, r);
-    const RowChannels channel(p.sizes, r);
-    /// f(k, xh, g) of the kWidth columns from c on.
-    const auto each = [&](std::int64_t c, auto f) {
-      float x[kWidth], dy[kWidth];
-      load_floats(static_cast<const T*>(p.x) + r * cols + c, x);
-      load_floats(static_cast<const T*>(p.dy) + r * cols + c, dy);
-      GPUNN_UNROLL
-      for (int k = 0; k < kWidth; ++k)
-        f(k, row.normal(x[k]), weighted<T>(p, channel.at(p.sizes, c + k), dy[k]));
-    };
-    float sum = 0.0f, product = 0.0f;
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      each(c, [&](int, float xh, float g) {
-        sum += g;
-        product = fmaf(g, xh, product);
-      });
-    });
-    sum = block_reduce<SumOp, kBlockRowThreads>(sum) / static_cast<float>(cols);
-    product = block_reduce<SumOp, kBlockRowThreads>(product) / static_cast<float>(cols);
-    for_columns<kWidth>(cols, [&](std::int64_t c) {
-      float out[kWidth];
-      each(c, [&](int k, float xh, float g) { out[k] = row.dx(g, xh, sum, product); });
-      store_floats(static_cast<T*>(p.dx) + r * cols + c, out);
-    });
-  }
-}
 
 /// A warp per channel joins the parts' sums.
 template <class T>
@@ -257,23 +47,14 @@ GPUNN_KERNEL __launch_bounds__(channels::kThreads)
   if (p.want_db) store_weight<T>(p.db, p.wide_weights, c, sum);
 }
 
-/// Calls f with the elements that a lane of a warp holds of a row, or `otherwise` for rows that no warp
-/// holds. 32 elements of one at a time would take all registers in backward.
-template <int kWidth, class F, class G>
-void by_warp_or(const NormRows& s, F f, G otherwise) {
-  constexpr int kMost = kWidth == 1 ? 16 : 32;
-  if (s.pixels > 1 || s.cols > kMost * kWarpSize) return otherwise();
-  if (s.cols <= 8 * kWarpSize)
-    f(std::integral_constant<int, 8>{});
-  else
-    f(std::integral_constant<int, kMost>{});
-}
-
 ChannelSizes sums_sizes(const NormRows& s) {
   return {s.rows / s.groups, s.channels(), s.pixels, s.pixels == 1};
 }
 
-void weight_gradients(const RowNormBackwardProblem& p, const Exec& exec) {
+}  // namespace
+
+void row_norm_weights_cuda(const RowNormBackwardProblem& p, const Exec& exec) {
+  if (!p.want_dw && !p.want_db) return;
   auto* const partial = static_cast<float*>(exec.workspace);
   const int parts = channel_sums_cuda(
       {p.dtype, p.x, nullptr, p.dy, p.rms ? nullptr : static_cast<const float*>(p.mean),
@@ -287,24 +68,8 @@ void weight_gradients(const RowNormBackwardProblem& p, const Exec& exec) {
   });
 }
 
-}  // namespace
-
 void row_norm_fwd_cuda(const RowNormProblem& p, const Exec& exec) {
-  const NormRows& s = p.sizes;
-  for_device_dtype(p.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    channels::for_width<T>(channels::in_vectors(s.cols, sizeof(T), p.x, p.y), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      const auto warps = [&](auto items) {
-        launch("row_norm_fwd_warp_kernel", row_norm_fwd_warp_kernel<T, kWidth, decltype(items)::value>,
-               warp_row_grid(s.rows), exec, p);
-      };
-      by_warp_or<kWidth>(s, warps, [&] {
-        launch("row_norm_fwd_block_kernel", row_norm_fwd_block_kernel<T, kWidth>, block_row_grid(s.rows),
-               exec, p);
-      });
-    });
-  });
+  row_norm::launch_forward<OwnRows>(p, exec, p.x, p.y);
 }
 
 std::size_t row_norm_bwd_cuda_workspace(const RowNormBackwardProblem& p) {
@@ -314,22 +79,8 @@ std::size_t row_norm_bwd_cuda_workspace(const RowNormBackwardProblem& p) {
 }
 
 void row_norm_bwd_cuda(const RowNormBackwardProblem& p, const Exec& exec) {
-  const NormRows& s = p.sizes;
-  if (p.want_dw || p.want_db) weight_gradients(p, exec);  // before dx, which may be dy
-  for_device_dtype(p.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    channels::for_width<T>(channels::in_vectors(s.cols, sizeof(T), p.x, p.dy, p.dx), [&](auto width) {
-      constexpr int kWidth = decltype(width)::value;
-      const auto warps = [&](auto items) {
-        launch("row_norm_bwd_warp_kernel", row_norm_bwd_warp_kernel<T, kWidth, decltype(items)::value>,
-               warp_row_grid(s.rows), exec, p);
-      };
-      by_warp_or<kWidth>(s, warps, [&] {
-        launch("row_norm_bwd_block_kernel", row_norm_bwd_block_kernel<T, kWidth>, block_row_grid(s.rows),
-               exec, p);
-      });
-    });
-  });
+  row_norm_weights_cuda(p, exec);  // before dx, which may be dy
+  row_norm::launch_backward<OwnRows>(p, exec, p.x, p.dy, p.dx);
 }
 
 }  // namespace gpunn

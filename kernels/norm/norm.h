@@ -18,7 +18,8 @@
 //
 // Backward keeps x, mean and 1 / sqrt(var + eps), the latter two in the precision of statistics; with relu
 // also y. Second derivatives: all, through the same formulas written with public ops; with relu but for the
-// kink. Determinism: bitwise, whatever the number of threads.
+// kink. The norms of sums keep the sum, which is a result of theirs, instead of x, and draw dropout's mask
+// again. Determinism: bitwise, whatever the number of threads.
 // Errors: InvalidArgument for undefined or integer tensors, dtypes, devices and sizes that do not fit each
 // other, eps < 0, groups that do not divide the channels, and statistics of a single value.
 //
@@ -73,5 +74,29 @@ GPUNN_API Tensor instance_norm(const Tensor& x, const Tensor& running_mean = {},
 /// sees c - size / 2 up to c + (size - 1) / 2, zeros beyond the ends.
 GPUNN_API Tensor local_response_norm(const Tensor& x, std::int64_t size, double alpha = 1e-4,
                                      double beta = 0.75, double k = 1.0);
+
+struct AddNormOptions {
+  std::optional<double> eps{};  // 1e-5; for RMS the machine epsilon of x's dtype
+  double dropout_p = 0;         // chance of an element of x to be dropped, [0, 1]
+  bool training = true;         // else nothing is dropped
+};
+
+struct AddNormOutput {
+  Tensor y;    // the norm of the sum
+  Tensor sum;  // residual + dropout(x), what the next block adds to
+};
+
+/// sum = residual + dropout(x) and y = layer_norm(sum) in one pass, forward and backward. x and residual have
+/// one shape and dtype; the norm is over the trailing dimensions that weight and bias have, over the last one
+/// without both. dropout_p > 0 takes the numbers of the stream that dropout(x, dropout_p) would take. In f32
+/// values and gradients are those of dropout(), add() and layer_norm(), bit for bit; halves are rounded less
+/// often, where the sum is kept and at the end. Results overlap no input, and both may be used and
+/// differentiated, or one of them. Without dropout x and residual get one gradient tensor.
+GPUNN_API AddNormOutput add_layer_norm(const Tensor& x, const Tensor& residual, const Tensor& weight = {},
+                                       const Tensor& bias = {}, const AddNormOptions& options = {});
+
+/// Likewise y = rms_norm(sum).
+GPUNN_API AddNormOutput add_rms_norm(const Tensor& x, const Tensor& residual, const Tensor& weight = {},
+                                     const AddNormOptions& options = {});
 
 }  // namespace gpunn

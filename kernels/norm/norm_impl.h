@@ -141,5 +141,7 @@ void batch_norm_fwd_cuda(const BatchNormProblem& p, const Exec& exec);
 void batch_norm_bwd_cuda(const BatchNormBackwardProblem& p, const Exec& exec);
 void row_norm_fwd_cuda(const RowNormProblem& p, const Exec& exec);
 void row_norm_bwd_cuda(const RowNormBackwardProblem& p, const Exec& exec);
+/// dw and db alone, as far as they are wanted, in the workspace of row_norm_bwd_cuda.
+void row_norm_weights_cuda(const RowNormBackwardProblem& p, const Exec& exec);
 
 }  // namespace gpunn

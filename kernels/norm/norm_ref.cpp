@@ -2,8 +2,9 @@
 #include <cmath>
 #include <vector>
 
+#include "gpunn/core/philox.h"
 #include "gpunn/kernels/common/ref_access.h"
-#include "gpunn/kernels/norm/norm_impl.h"
+#include "gpunn/kernels/norm/add_norm_impl.h"
 
 namespace gpunn {
 namespace {
@@ -36,6 +37,48 @@ double weight_or(const void* weight, bool there, DType dtype, std::int64_t i, do
 /// Channel of column c of row r.
 std::int64_t channel_of(const NormRows& s, std::int64_t r, std::int64_t c) {
   return r % s.groups * (s.cols / s.pixels) + c / s.pixels;
+}
+
+/// Both norms' gradients; dx of element i goes to write(i, dx), after dw and db, and after dy was read.
+template <class F>
+void row_gradients(const RowNormBackwardProblem& p, F write) {
+  const DType acc = accumulator_of(p.dtype), wide = weight_dtype(p);
+  const NormRows& s = p.sizes;
+  const RefIn x(p.x, p.dtype), dy(p.dy, p.dtype), mean(p.mean, acc), rstd(p.rstd, acc);
+  const auto normal = [&](std::int64_t r, std::int64_t c) {
+    return (x[r * s.cols + c] - (p.rms ? 0 : mean[r])) * rstd[r];
+  };
+  std::vector<double> dw(static_cast<std::size_t>(s.channels()), 0.0), db = dw;
+  for (std::int64_t r = 0; r < s.rows; ++r)
+    for (std::int64_t c = 0; c < s.cols; ++c) {
+      const auto k = static_cast<std::size_t>(channel_of(s, r, c));
+      dw[k] += dy[r * s.cols + c] * normal(r, c);
+      db[k] += dy[r * s.cols + c];
+    }
+  for (std::int64_t k = 0; k < s.channels(); ++k) {
+    if (p.want_dw) RefOut(p.dw, wide).set(k, dw[static_cast<std::size_t>(k)]);
+    if (p.want_db) RefOut(p.db, wide).set(k, db[static_cast<std::size_t>(k)]);
+  }
+  for (std::int64_t r = 0; r < s.rows; ++r) {
+    const auto gradient = [&](std::int64_t c) {
+      return dy[r * s.cols + c] * weight_or(p.weight, p.has_weight, wide, channel_of(s, r, c), 1);
+    };
+    double sum = 0, product = 0;
+    for (std::int64_t c = 0; c < s.cols; ++c) {
+      sum += gradient(c) / static_cast<double>(s.cols);
+      product += gradient(c) * normal(r, c) / static_cast<double>(s.cols);
+    }
+    for (std::int64_t c = 0; c < s.cols; ++c)
+      write(r * s.cols + c, rstd[r] * (gradient(c) - (p.rms ? 0 : sum) - normal(r, c) * product));
+  }
+}
+
+/// v times the mask's factor of element i; all but f64 are multiplied as floats.
+double dropped(const DropoutMask& mask, DType dtype, std::int64_t i, double v) {
+  const bool stays =
+      philox_at(mask.seed, mask.offset + static_cast<std::uint64_t>(i) / 4).v[i % 4] <= mask.greatest_kept;
+  if (dtype == DType::f64) return v * (stays ? mask.scale : 0.0);
+  return static_cast<double>(static_cast<float>(v) * (stays ? static_cast<float>(mask.scale) : 0.0f));
 }
 
 }  // namespace
@@ -129,37 +172,28 @@ void row_norm_fwd_ref(const RowNormProblem& p, const Exec&) {
 }
 
 void row_norm_bwd_ref(const RowNormBackwardProblem& p, const Exec&) {
-  const DType acc = accumulator_of(p.dtype), wide = weight_dtype(p);
-  const NormRows& s = p.sizes;
-  const RefIn x(p.x, p.dtype), dy(p.dy, p.dtype), mean(p.mean, acc), rstd(p.rstd, acc);
   const RefOut dx(p.dx, p.dtype);
-  const auto normal = [&](std::int64_t r, std::int64_t c) {
-    return (x[r * s.cols + c] - (p.rms ? 0 : mean[r])) * rstd[r];
-  };
-  // Before dx, which may be dy.
-  std::vector<double> dw(static_cast<std::size_t>(s.channels()), 0.0), db = dw;
-  for (std::int64_t r = 0; r < s.rows; ++r)
-    for (std::int64_t c = 0; c < s.cols; ++c) {
-      const auto k = static_cast<std::size_t>(channel_of(s, r, c));
-      dw[k] += dy[r * s.cols + c] * normal(r, c);
-      db[k] += dy[r * s.cols + c];
-    }
-  for (std::int64_t k = 0; k < s.channels(); ++k) {
-    if (p.want_dw) RefOut(p.dw, wide).set(k, dw[static_cast<std::size_t>(k)]);
-    if (p.want_db) RefOut(p.db, wide).set(k, db[static_cast<std::size_t>(k)]);
-  }
-  for (std::int64_t r = 0; r < s.rows; ++r) {
-    const auto gradient = [&](std::int64_t c) {
-      return dy[r * s.cols + c] * weight_or(p.weight, p.has_weight, wide, channel_of(s, r, c), 1);
-    };
-    double sum = 0, product = 0;
-    for (std::int64_t c = 0; c < s.cols; ++c) {
-      sum += gradient(c) / static_cast<double>(s.cols);
-      product += gradient(c) * normal(r, c) / static_cast<double>(s.cols);
-    }
-    for (std::int64_t c = 0; c < s.cols; ++c)
-      dx.set(r * s.cols + c, rstd[r] * (gradient(c) - (p.rms ? 0 : sum) - normal(r, c) * product));
-  }
+  row_gradients(p, [&](std::int64_t i, double v) { dx.set(i, v); });
+}
+
+void add_norm_fwd_ref(const AddNormProblem& p, const Exec& exec) {
+  const RefIn x(p.x, p.dtype), residual(p.residual, p.dtype);
+  const RefOut sum(p.sum, p.dtype);
+  for (std::int64_t i = 0; i < p.sizes.elements(); ++i)
+    sum.set(i, residual[i] + (p.drop ? dropped(p.mask, p.dtype, i, x[i]) : x[i]));
+  RowNormProblem norm = p;
+  norm.x = p.sum;
+  row_norm_fwd_ref(norm, exec);
+}
+
+void add_norm_bwd_ref(const AddNormBackwardProblem& p, const Exec&) {
+  const RefIn dsum(p.dsum, p.dtype);
+  const RefOut dx(p.dx, p.dtype), dbranch(p.dbranch, p.dtype);
+  row_gradients(p, [&](std::int64_t i, double v) {
+    if (p.has_dsum) v += dsum[i];
+    dx.set(i, v);
+    if (p.want_dbranch) dbranch.set(i, dropped(p.mask, p.dtype, i, v));
+  });
 }
 
 }  // namespace gpunn

@@ -1,5 +1,6 @@
 #pragma once
-// What layer, RMS and group norm share: the call and its gradient.
+// What layer, RMS and group norm and those of sums share: the call and its gradient.
+#include "gpunn/core/autograd.h"
 #include "gpunn/core/tensor.h"
 #include "gpunn/kernels/norm/norm_impl.h"
 
@@ -15,5 +16,15 @@ struct RowNormSettings {
 /// x contiguous, with rows as `sizes` says; weight and bias have channels() elements or are undefined.
 /// Checked before. The result has x's shape.
 Tensor row_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const RowNormSettings& settings);
+
+/// Gradients of x, weight and bias from public ops, for second derivatives, in the precision of statistics.
+Gradients row_norm_gradients(const Tensor& x, const Tensor& weight, const Tensor& dy,
+                             const RowNormSettings& settings, const Shape& weight_shape);
+
+/// The trailing dimensions of x must be `shape`; how many rows it has before them.
+NormRows rows_of(const Tensor& x, const Shape& shape);
+
+/// RMS norm's eps where none is given: the machine epsilon of x's dtype.
+double rms_eps(DType dtype);
 
 }  // namespace gpunn::detail

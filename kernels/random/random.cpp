@@ -8,6 +8,7 @@
 #include "gpunn/kernels/common/device_dtype.h"
 #include "gpunn/kernels/elementwise/compare.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
+#include "gpunn/kernels/random/dropout_impl.h"
 #include "gpunn/kernels/random/random_impl.h"
 #include "gpunn/kernels/reduce/reduce.h"
 
@@ -54,33 +55,6 @@ Range reserve(std::int64_t n) {
   return {generator.seed(), offset};
 }
 
-/// What dropout multiplies by: all that backward needs.
-struct Mask {
-  Range range;
-  std::uint32_t greatest_kept;
-  double scale;
-};
-
-Mask draw_mask(std::int64_t n, double p) {
-  if (p == 1) return {{0, 0}, 0, 0};
-  const double kept = std::max(1.0, (1 - p) * 0x1p32 + 0.5);  // of 2^32 values
-  const auto count = std::min(static_cast<std::uint64_t>(kept), std::uint64_t{1} << 32);
-  return {reserve(n), static_cast<std::uint32_t>(count - 1), 1 / (1 - p)};
-}
-
-/// The mask is drawn anew from its counter on the way back, and on the way back from there.
-Tensor apply_mask(const Tensor& strided, const Mask& mask) {
-  const Tensor x = strided.contiguous();
-  Tensor y = empty_on(x.context(), x.shape(), x.dtype());
-  DropoutProblem p{x.dtype(),       x.data(),          y.data(),           x.numel(),
-                   mask.range.seed, mask.range.offset, mask.greatest_kept, mask.scale};
-  execute(kDropout, p, {&x}, {&y});
-  if (autograd::wanted(x))
-    autograd::record(y, "dropout", {&x},
-                     [mask](const Backward& b) -> Gradients { return {apply_mask(b.grad(), mask)}; });
-  return y;
-}
-
 void check_probabilities(const Tensor& p) {
   const NoGrad no_grad;
   const Tensor inside = all(logical_and(ge(p, 0.0), le(p, 1.0)));
@@ -88,6 +62,27 @@ void check_probabilities(const Tensor& p) {
 }
 
 }  // namespace
+
+DropoutMask detail::draw_dropout(std::int64_t n, double p) {
+  if (p == 1) return {0, 0, 0, 0};
+  const double kept = std::max(1.0, (1 - p) * 0x1p32 + 0.5);  // of 2^32 values
+  const auto count = std::min(static_cast<std::uint64_t>(kept), std::uint64_t{1} << 32);
+  const Range range = reserve(n);
+  return {range.seed, range.offset, static_cast<std::uint32_t>(count - 1), 1 / (1 - p)};
+}
+
+/// The mask is drawn anew from its counter on the way back, and on the way back from there.
+Tensor detail::drop(const Tensor& strided, const DropoutMask& mask) {
+  const Tensor x = strided.contiguous();
+  Tensor y = empty_on(x.context(), x.shape(), x.dtype());
+  DropoutProblem p{x.dtype(), x.data(),    y.data(),           x.numel(),
+                   mask.seed, mask.offset, mask.greatest_kept, mask.scale};
+  execute(kDropout, p, {&x}, {&y});
+  if (autograd::wanted(x))
+    autograd::record(y, "dropout", {&x},
+                     [mask](const Backward& b) -> Gradients { return {drop(b.grad(), mask)}; });
+  return y;
+}
 
 const ImplementationList<DropoutProblem> kDropout{"dropout", "forward", kDropoutEntries};
 const ImplementationList<BernoulliProblem> kBernoulli{"bernoulli", "forward", kBernoulliEntries};
@@ -117,7 +112,7 @@ Tensor dropout(const Tensor& x, double p, bool training) {
   check_floating(x, "x");
   GPUNN_CHECK(p >= 0 && p <= 1, "expected p in [0, 1], got ", p);
   if (!training || p == 0 || x.numel() == 0) return x;
-  return apply_mask(x, draw_mask(x.numel(), p));
+  return detail::drop(x, detail::draw_dropout(x.numel(), p));
 }
 
 Tensor bernoulli(const Tensor& p) {

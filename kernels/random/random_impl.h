@@ -7,6 +7,14 @@
 
 namespace gpunn {
 
+/// What dropout multiplies by: element i's factor is 0, or `scale` where its 32 bits, number i % 4 of Philox
+/// block offset + i / 4, are at most greatest_kept.
+struct DropoutMask {
+  std::uint64_t seed, offset;
+  std::uint32_t greatest_kept;
+  double scale;  // rounded to float for all dtypes but f64
+};
+
 /// y = x * factor, factor 0 where dropped. Its own backward, with the same numbers.
 struct DropoutProblem {
   DType dtype;

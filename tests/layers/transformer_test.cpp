@@ -13,6 +13,7 @@
 #include "gpunn/core/random.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/reduce/reduce.h"
+#include "gpunn/layers/detail/call_observer.h"
 #include "gpunn/layers/summary.h"
 #include "gpunn/layers/transformer.h"
 #include "tests/support/devices.h"
@@ -237,6 +238,36 @@ TEST_P(TransformerLayersTest, DropoutActsOnEveryPart) {
     expect_dropped(decoder, site, [&] { return decoder(x, x); });
     if (std::string(site.ones).starts_with("multihead")) continue;
     expect_dropped(encoder, site, [&] { return encoder(x); });
+  }
+}
+
+/// Runs every module by itself, as a summary does.
+struct Watch final : detail::CallObserver {
+  Tensor call(Module& module, const Tensor& x) override { return module.forward(x); }
+};
+
+TEST_P(TransformerLayersTest, SumsAndNormsTogetherAreThoseOneByOne) {
+  // While training, with dropout: the same numbers of the stream.
+  const Tensor src = hashed({5, 3, 8}, 1).to(device()), tgt = hashed({4, 3, 8}, 2).to(device());
+  for (const bool norm_first : {false, true}) {
+    TransformerOptions options = small();
+    options.layer.norm_first = norm_first;
+    Transformer net(options);
+    net.to(device());
+    std::vector<Tensor> results[2];
+    for (const bool watched : {false, true}) {
+      Watch watch;
+      const detail::ObserveCalls scope(watched ? &watch : nullptr);
+      manual_seed(6);
+      net.zero_grad();
+      const Tensor y = net(src, tgt);
+      sum(y * hashed(y.shape(), 101).to(device())).backward();
+      results[watched].push_back(y.detach());
+      for (const Tensor& p : net.parameters()) results[watched].push_back(p.grad());
+    }
+    for (std::size_t i = 0; i < results[0].size(); ++i)
+      testing::expect_values(results[0][i], results[1][i].contiguous().to_vector<double>(),
+                             "result " + std::to_string(i), 1e-5);
   }
 }
 

@@ -16,6 +16,7 @@ void add_loss_cases(Suite& suite);
 void add_matmul_cases(Suite& suite);
 void add_movement_cases(Suite& suite);
 void add_norm_cases(Suite& suite);
+void add_norm_sum_cases(Suite& suite);
 void add_optim_cases(Suite& suite);
 void add_pool_cases(Suite& suite);
 void add_primitives_cases(Suite& suite);
@@ -44,6 +45,7 @@ Suite all_cases() {
   add_matmul_cases(suite);
   add_movement_cases(suite);
   add_norm_cases(suite);
+  add_norm_sum_cases(suite);
   add_optim_cases(suite);
   add_pool_cases(suite);
   add_primitives_cases(suite);

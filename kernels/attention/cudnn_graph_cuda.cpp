@@ -1,3 +1,5 @@
+// Putting descriptors together. Every one is set, made final and never changed again; what an operation does
+// (its precision, its mode) is a descriptor beside the operation.
 #include "gpunn/core/error.h"
 #include "gpunn/kernels/attention/cudnn_graph_impl.h"
 
@@ -152,7 +154,7 @@ CudnnPlan::CudnnPlan(const CudnnGraphs& library, CudnnHandle handle, std::unique
   graph_->set(d, kCudnnGraphHandle, kCudnnTypeHandle, handle);
   graph_->set_all(d, kCudnnGraphOperations, kCudnnTypeDescriptor, graph_->operations_.size(),
                   graph_->operations_.data());
-  const CudnnStatus status = l_.finalize(d);
+  const CudnnStatus status = l_.finalize(d);  // where a graph may be none that the library knows at all
   refusal_ = "knows no deterministic engine for it that is content with the workspace";
   if (cudnn_not_supported(status)) return;
   check_cudnn(l_, status, "cudnnBackendFinalize of the graph");
@@ -169,6 +171,7 @@ bool CudnnPlan::try_heuristics(CudnnHandle handle, CudnnDescriptor graph, CudnnH
   const CudnnStatus status = l_.finalize(d);
   if (cudnn_not_supported(status)) return false;
   check_cudnn(l_, status, "cudnnBackendFinalize of the heuristics");
+  // The library leaves out engines that fail its own check, which may take a compilation each.
   std::array<CudnnDescriptor, kMostEngines> configs{};
   for (CudnnDescriptor& config : configs) config = graph_->make(kCudnnEngineConfigKind);
   std::int64_t count = 0;
@@ -211,6 +214,7 @@ bool CudnnPlan::try_engine(CudnnHandle handle, CudnnDescriptor config, std::size
 
 void CudnnPlan::run(CudnnHandle handle, std::span<const std::int64_t> ids, std::span<void* const> pointers,
                     void* workspace) const {
+  // A pack lasts for a call: descriptors cannot be set anew, and execution copies what it needs.
   OwnedHandle<CudnnDescriptor, CudnnStatus> pack(l_.descriptor_destroy);
   check_cudnn(l_, l_.descriptor_create(kCudnnPackKind, pack.out()), "cudnnBackendCreateDescriptor");
   const CudnnDescriptor d = pack.get();

@@ -172,7 +172,7 @@ Cost cost(const AttentionBackwardProblem& p);
 void describe(const AttentionProblem& p, TuningKey& key);
 void describe(const AttentionBackwardProblem& p, TuningKey& key);
 
-/// Best first: cudnn, mma, decode (few queries: before mma), simt | cpu | ref.
+/// Best first: decode (few queries), mma, simt, cudnn | cpu | ref.
 extern const ImplementationList<AttentionProblem> kAttentionForward;           // "attention", "forward"
 extern const ImplementationList<AttentionBackwardProblem> kAttentionBackward;  // "attention", "backward"
 
@@ -201,5 +201,12 @@ void attention_fwd_simt_cuda(const AttentionProblem& p, const Exec& exec);
 void attention_fwd_decode_cuda(const AttentionProblem& p, const Exec& exec);
 void attention_bwd_mma_cuda(const AttentionBackwardProblem& p, const Exec& exec);
 void attention_bwd_simt_cuda(const AttentionBackwardProblem& p, const Exec& exec);
+// f16 and bf16 through a library, built only where the toolkit is.
+const char* attention_fwd_cudnn_reason(const AttentionProblem& p);
+const char* attention_bwd_cudnn_reason(const AttentionBackwardProblem& p);
+std::size_t attention_fwd_cudnn_workspace(const AttentionProblem& p);
+std::size_t attention_bwd_cudnn_workspace(const AttentionBackwardProblem& p);
+void attention_fwd_cudnn(const AttentionProblem& p, const Exec& exec);
+void attention_bwd_cudnn(const AttentionBackwardProblem& p, const Exec& exec);
 
 }  // namespace gpunn

@@ -8,6 +8,8 @@
 namespace gpunn {
 namespace {
 
+// cuDNN stands behind the kernels, which leave it nothing: it plans a problem for about a second, and has not
+// been run. GPUNN_IMPL=attention=cudnn and an autotune file reach it.
 const Implementation<AttentionProblem> kForwardEntries[] = {
 #if GPUNN_HAS_CUDA
     {"decode", DeviceType::cuda, attention_fwd_decode_reason, attention_fwd_decode_workspace,
@@ -16,6 +18,10 @@ const Implementation<AttentionProblem> kForwardEntries[] = {
      attention_fwd_mma_cuda},
     {"simt", DeviceType::cuda, attention_fwd_simt_reason, nullptr, Determinism::bitwise,
      attention_fwd_simt_cuda},
+#endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, attention_fwd_cudnn_reason, attention_fwd_cudnn_workspace,
+     Determinism::bitwise, attention_fwd_cudnn},
 #endif
     {"cpu", DeviceType::cpu, attention_fwd_cpu_reason, attention_fwd_cpu_workspace, Determinism::bitwise,
      attention_fwd_cpu},
@@ -27,6 +33,10 @@ const Implementation<AttentionBackwardProblem> kBackwardEntries[] = {
      attention_bwd_mma_cuda},
     {"simt", DeviceType::cuda, attention_bwd_simt_reason, attention_bwd_simt_workspace, Determinism::bitwise,
      attention_bwd_simt_cuda},
+#endif
+#if GPUNN_HAS_CUDA && !GPUNN_EMULATED
+    {"cudnn", DeviceType::cuda, attention_bwd_cudnn_reason, attention_bwd_cudnn_workspace,
+     Determinism::bitwise, attention_bwd_cudnn},
 #endif
     {"cpu", DeviceType::cpu, attention_bwd_cpu_reason, attention_bwd_cpu_workspace, Determinism::bitwise,
      attention_bwd_cpu},

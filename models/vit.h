@@ -28,8 +28,9 @@ struct VitOptions {
   double eps = 1e-6;
 };
 
-/// [N, channels, image, image] to logits [N, classes]. Initial values: matrices and positions N(0, 0.02²)
-/// within two deviations, biases and the class token 0. Throws InvalidArgument for sizes below 1, a patch
+/// [N, channels, image, image] to logits [N, classes]. Initial values: patches N(0, 1 / (channels patch²))
+/// and positions N(0, 0.02²) within two deviations, the encoder's matrices Xavier-uniform, biases, the class
+/// token and the head 0. Throws InvalidArgument for sizes below 1, a patch
 /// that does not divide the image, heads that do not divide the features; in forward for other pictures.
 class GPUNN_API Vit : public Module {
  public:

@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "gpunn/kernels/rotary/rotary.h"
 #include "gpunn/layers/embedding.h"
+#include "gpunn/layers/functional.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/norm.h"
 #include "gpunn/models/causal_lm.h"

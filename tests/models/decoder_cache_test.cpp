@@ -170,9 +170,22 @@ TEST(DecoderCacheModes, AModelInTrainingIsReadWithoutDropoutAndGradients) {
   options.dropout = 0.5;
   Gpt2 model(options);
   testing::fill_state(model);
-  const Tensor tokens = text(1, 6, 13, Device::cpu());
+  const Tensor tokens = text(1, 6, 12, Device::cpu());
   EXPECT_NE(model(tokens).detach().to_vector<double>(), model(tokens).detach().to_vector<double>())
       << "dropout does something";
+
+  T5Options with_dropout = testing::small_t5();
+  with_dropout.dropout = 0.5;
+  T5 t5(with_dropout);
+  testing::fill_state(t5);
+  t5.eval();
+  const Tensor memory = t5.encode(tokens).detach();
+  const std::vector<double> want = t5.decode(tokens, memory).detach().to_vector<double>();
+  t5.train();
+  T5Cache cache = t5.begin(memory, {}, 6);
+  expect_values(t5.decode(tokens, cache), want, "t5", kTolerance);
+  EXPECT_TRUE(t5.is_training());
+  EXPECT_NE(t5.decode(tokens, memory).detach().to_vector<double>(), want);
 }
 
 TEST(DecoderCacheErrors, LeaveTheCacheAsItWas) {

@@ -130,6 +130,13 @@ TEST(TranslationPairsTest, AnswersAreRight) {
   for (const auto& [count, n] : digits) EXPECT_GT(n, 80) << count << " digits, of 1000";
 }
 
+// The row was found by search: of 400 years' leap days this one is special.
+TEST(TranslationPairsTest, TheYear2000HasALeapDay) {
+  const TranslationPairs data({.tasks = {TranslationTask::date}, .rows = 200'000, .seed = 3});
+  EXPECT_EQ(data.pair(135'846).source, "date: 2000-02-29");
+  EXPECT_EQ(data.pair(135'846).target, "29 february 2000");
+}
+
 TEST(TranslationPairsTest, TheLongestTargetFits) {
   std::size_t longest = 0;
   for (std::int64_t n = 0; n < 1000; ++n) longest = std::max(longest, number_in_words(n).size());

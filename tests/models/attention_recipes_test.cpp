@@ -69,7 +69,7 @@ TEST_P(AttentionRecipeTest, TwoPositionsAreTheClosedForm) {
   EXPECT_LE(metric(result, "worst_error"), 1e-6);
   EXPECT_LE(metric(result, "row_error"), 1e-6);
   // e^(1 / sqrt 2) / (e^(1 / sqrt 2) + 1) of (10, 20), the rest of (30, 40).
-  expect_report(result, {"0.669761", "16.6047", "Layer 1, head 8", "tired"});
+  expect_report(result, {"0.669761", "16.6047", "Head 8", "tired"});
 }
 
 TEST_P(AttentionRecipeTest, PositionsTurn) {
@@ -89,7 +89,7 @@ TEST_P(AttentionRecipeTest, ShakespeareGpt) {
   EXPECT_FALSE(result.reached);
   EXPECT_NEAR(metric(result, "validation_loss"), std::log(21.0), 0.6);
   EXPECT_EQ(metric(result, "parameters"), 21 * 8 + 6 * 8 + 12 * 8 * 8 + 13 * 8 + 2 * 8);
-  expect_report(result, {"Before training:", "After 5 steps:", "Layer 1, head 2", "Gpt2"});
+  expect_report(result, {"Before training:", "After 5 steps:", "Head 2", "Gpt2"});
   EXPECT_EQ(open_text_model(result.run_dir, device())->describe(), "GPT of 21 characters, 1 layer of 8");
   expect_resumes("shakespeare-gpt", json, 3, result);
   EXPECT_NE(read_text_file(path_ + "/part/report.html").find("Before training:"), std::string::npos);
@@ -138,7 +138,7 @@ TEST_P(AttentionRecipeTest, BertGuessesHiddenCharacters) {
   EXPECT_LE(metric(result, "masked_accuracy"), 1);
   EXPECT_GT(metric(result, "next_accuracy"), 0.2);
   EXPECT_LT(metric(result, "next_accuracy"), 0.8);
-  expect_report(result, {"Guesses", "What each head attends to", "Layer 1, head 2"});
+  expect_report(result, {"Guesses", "What each head attends to", "Head 2"});
   expect_resumes("bert-mlm", json, 3, result);
 }
 
@@ -151,7 +151,7 @@ TEST_P(AttentionRecipeTest, T5WritesPairs) {
   EXPECT_FALSE(result.reached);
   EXPECT_LT(metric(result, "exact_match"), 0.05);
   EXPECT_GE(metric(result, "exact_match_number"), 0);
-  expect_report(result, {"Answers", "wanted", "Where the decoder looks", "Layer 1, head 2"});
+  expect_report(result, {"Answers", "wanted", "Where the decoder looks", "Head 2"});
   expect_resumes("t5-toy", json, 2, result);
   EXPECT_THROW(run("t5-toy", R"({"heads": 3, "features": 4})"), InvalidArgument);
 }
@@ -346,7 +346,7 @@ TEST_P(SentenceEncoderTest, SentimentLearnsWords) {
   } else {
     EXPECT_EQ(result.steps, 4);
   }
-  expect_report(result, {"What each word looks at", "Layer 1, head 2", "Six reviews"});
+  expect_report(result, {"What each word looks at", "Head 2", "Six reviews"});
   bool attends = false;
   for (const auto& [name, tensor] : load_safetensors(result.run_dir + "/weights.safetensors"))
     attends = attends || name.find("self_attn") != std::string::npos;

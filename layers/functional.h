@@ -7,6 +7,7 @@
 #include "gpunn/kernels/elementwise/elementwise.h"      // IWYU pragma: export
 #include "gpunn/kernels/elementwise/math_functions.h"   // IWYU pragma: export
 #include "gpunn/kernels/indexing/indexing.h"            // IWYU pragma: export
+#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy.h"  // IWYU pragma: export
 #include "gpunn/kernels/loss/loss.h"                    // IWYU pragma: export
 #include "gpunn/kernels/matmul/matmul.h"                // IWYU pragma: export
 #include "gpunn/kernels/movement/movement.h"            // IWYU pragma: export

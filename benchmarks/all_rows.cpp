@@ -20,6 +20,7 @@ void add_all_rows(Bench& bench) {
   add_reduce_rows(bench);
   add_resize_rows(bench);
   add_rnn_rows(bench);
+  add_rotary_rows(bench);
   add_scan_rows(bench);
   add_softmax_rows(bench);
   add_sort_rows(bench);

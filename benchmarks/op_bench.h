@@ -196,6 +196,7 @@ void add_random_rows(Bench& bench);
 void add_reduce_rows(Bench& bench);
 void add_resize_rows(Bench& bench);
 void add_rnn_rows(Bench& bench);
+void add_rotary_rows(Bench& bench);
 void add_scan_rows(Bench& bench);
 void add_softmax_rows(Bench& bench);
 void add_sort_rows(Bench& bench);

@@ -71,14 +71,14 @@ p{margin:0 0 14px;max-width:70ch}
 .figure.good small{color:var(--good)}
 .figure.bad small{color:var(--bad)}
 .charts{display:flex;flex-wrap:wrap;align-items:flex-start;gap:28px 24px;margin:0 0 28px}
-.charts svg{flex:none}
+.charts svg{flex:none;overflow:visible}
 .block{margin:0 0 28px}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:13.5px}
 td,th{text-align:left;padding:5px 20px 5px 0;border-bottom:1px solid var(--grid);vertical-align:top;overflow-wrap:break-word}
 th{font-weight:600;color:var(--muted);white-space:nowrap}
 .number{text-align:right}
-pre{background:var(--surface);border-radius:8px;padding:14px 16px;margin:0;font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace;overflow-x:auto}
+pre{background:var(--surface);border-radius:8px;padding:14px 16px;margin:0;font:12.5px/1.5 ui-monospace,"DejaVu Sans Mono",monospace;white-space:pre-wrap;overflow-wrap:anywhere}
 .pictures{display:flex;flex-wrap:wrap;gap:14px}
 .pictures figure{margin:0;font-size:12px;color:var(--muted);text-align:center}
 img{image-rendering:pixelated;display:block;background:var(--surface)}

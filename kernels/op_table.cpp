@@ -1,6 +1,8 @@
 #include "gpunn/kernels/op_table.h"
 
 #include "gpunn/core/primitives_impl.h"
+#include "gpunn/kernels/attention/attention_impl.h"
+#include "gpunn/kernels/attention/kv_append_impl.h"
 #include "gpunn/kernels/chain/chain_impl.h"
 #include "gpunn/kernels/conv2d/conv2d_impl.h"
 #include "gpunn/kernels/count/count_impl.h"
@@ -21,6 +23,7 @@
 #include "gpunn/kernels/resize/resize_impl.h"
 #include "gpunn/kernels/rnn/rnn_impl.h"
 #include "gpunn/kernels/rnn/rnn_layer_impl.h"
+#include "gpunn/kernels/rotary/rotary_impl.h"
 #include "gpunn/kernels/scan/scan_impl.h"
 #include "gpunn/kernels/softmax/softmax_impl.h"
 #include "gpunn/kernels/sort/sort_impl.h"
@@ -100,7 +103,10 @@ void add_activations(std::vector<OpInfo>& table) {
                    "elementwise",
                    {describe(map_list(BinaryMath::prelu)), describe(map_list(G::prelu_x)),
                     describe(map_list(G::prelu_w))}});
-  table.push_back({"glu", "elementwise", {}, "a product with sigmoid"});
+  using H = GatedFunction;
+  for (const auto& [name, f] : {std::pair{"glu", H::glu}, {"swiglu", H::swiglu}, {"geglu", H::geglu}})
+    table.push_back(
+        {name, "elementwise", {describe(map_list(f)), describe(map_list(static_cast<GatedGrad>(f)))}});
 }
 
 void add_math_functions(std::vector<OpInfo>& table) {
@@ -305,6 +311,18 @@ void add_norms(std::vector<OpInfo>& table) {
   table.push_back({"local_response_norm", "norm", {}, "squares, sums of narrowed views, pow and div"});
 }
 
+void add_attention(std::vector<OpInfo>& table) {
+  const std::vector<ListInfo> lists{describe(kAttentionForward), describe(kAttentionBackward)};
+  for (const char* name :
+       {"scaled_dot_product_attention", "attention", "attention_packed_qkv", "attention_varlen"})
+    table.push_back({name, "attention", lists});
+  constexpr const char* kCache = "it reads a cache, which carries no gradient";
+  table.push_back({"attention_paged", "attention", {lists[0]}, "", kCache, kCache});
+  constexpr const char* kWritten = "written in place, outside the graph";
+  for (const char* name : {"kv_append_", "kv_append_paged_"})
+    table.push_back({name, "attention", {describe(kKvAppend)}, "", kWritten, kWritten});
+}
+
 void add_random(std::vector<OpInfo>& table) {
   table.push_back({"dropout", "random", {describe(kDropout)}});
   constexpr const char* kDraw = "a draw: its result does not change with its input by degrees";
@@ -349,6 +367,9 @@ std::vector<OpInfo> op_table() {
   table.push_back({"linear", "matmul", {describe(kMatmul), describe(kBiasGrad)}});
   for (const char* name : {"bmm", "einsum", "bilinear"}) table.push_back({name, "matmul", {}, "matmul"});
   table.push_back({"outer", "matmul", {}, "mul of a column and a row"});
+  table.push_back({"rotary", "rotary", {describe(kRotary)}});
+  constexpr const char* kMade = "made of sizes alone";
+  table.push_back({"rotary_table", "rotary", {}, "sines and cosines on the host", kMade, kMade});
   const std::vector<ListInfo> softmax{describe(kSoftmaxForward), describe(kSoftmaxBackward)};
   table.push_back({"softmax", "softmax", softmax});
   table.push_back({"log_softmax", "softmax", softmax});
@@ -369,6 +390,7 @@ std::vector<OpInfo> op_table() {
   add_pool(table);
   add_norms(table);
   add_recurrent(table);
+  add_attention(table);
   add_random(table);
   constexpr const char* kUpdate = "an update of parameters in place, outside the graph";
   std::vector<ListInfo> steps;

@@ -1,5 +1,6 @@
 #pragma once
 // The ops that models call, in one include: torch.nn.functional's place.
+#include "gpunn/kernels/attention/attention.h"          // IWYU pragma: export
 #include "gpunn/kernels/conv2d/conv2d.h"                // IWYU pragma: export
 #include "gpunn/kernels/cross_entropy/cross_entropy.h"  // IWYU pragma: export
 #include "gpunn/kernels/elementwise/activations.h"      // IWYU pragma: export
@@ -18,5 +19,6 @@
 #include "gpunn/kernels/resize/resize.h"                // IWYU pragma: export
 #include "gpunn/kernels/rnn/packed.h"                   // IWYU pragma: export
 #include "gpunn/kernels/rnn/rnn.h"                      // IWYU pragma: export
+#include "gpunn/kernels/rotary/rotary.h"                // IWYU pragma: export
 #include "gpunn/kernels/scan/scan.h"                    // IWYU pragma: export
 #include "gpunn/kernels/softmax/softmax.h"              // IWYU pragma: export

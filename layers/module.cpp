@@ -176,10 +176,14 @@ void Module::load_state_dict(const StateDict& state, bool strict) {
   };
 
   const StateDict own = state_dict();
+  // A tied parameter has two keys, and files differ in which they hold.
+  std::set<const TensorImpl*> filled;
+  for (const NamedTensor& entry : own)
+    if (given.count(entry.first)) filled.insert(&entry.second.impl());
   for (const NamedTensor& entry : own) {
     const auto found = given.find(entry.first);
     if (found == given.end()) {
-      if (strict) add(missing, entry.first);
+      if (strict && !filled.count(&entry.second.impl())) add(missing, entry.first);
       continue;
     }
     if (!(found->second->shape() == entry.second.shape()))

@@ -3,6 +3,7 @@
 #include "gpunn/core/autograd.h"
 #include "gpunn/layers/detail/call_observer.h"
 #include "gpunn/layers/functional.h"
+#include "gpunn/models/detail/evaluation_scope.h"
 
 namespace gpunn {
 namespace {
@@ -30,21 +31,6 @@ const CharRnnOptions& checked(const CharRnnOptions& o) {
               " and ", o.embedding);
   return o;
 }
-
-/// A scope in evaluation mode that an exception leaves as well.
-class InEvaluation {
- public:
-  explicit InEvaluation(Module& module) : module_(module), was_training_(module.is_training()) {
-    module.eval();
-  }
-  ~InEvaluation() { module_.train(was_training_); }
-  InEvaluation(const InEvaluation&) = delete;
-  InEvaluation& operator=(const InEvaluation&) = delete;
-
- private:
-  Module& module_;
-  bool was_training_;
-};
 
 }  // namespace
 
@@ -112,7 +98,7 @@ std::vector<std::int64_t> CharRnn::generate(std::span<const std::int64_t> prompt
   GPUNN_CHECK(!prompt.empty() && count >= 0,
               "expected a prompt of at least one token and a count of at least 0");
   const NoGrad no_grad;
-  const InEvaluation evaluation(*this);
+  const detail::EvaluationScope evaluation(*this);
   const Device device = head_.weight.device();
   std::vector<std::int64_t> next(prompt.begin(), prompt.end()), out;
   RecurrentState state;

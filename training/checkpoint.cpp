@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdint>
+#include <type_traits>
 
 #include "gpunn/core/random.h"
 #include "gpunn/core/runtime.h"
@@ -11,7 +12,8 @@ namespace gpunn {
 
 namespace {
 
-constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kSchedule = "schedule.";
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kSchedule = "schedule.",
+                           kCarried = "carried.";
 
 StateDict part_of(const std::vector<NamedTensor>& tensors, std::string_view prefix) {
   StateDict out;
@@ -32,10 +34,24 @@ T number_of(const SafetensorsFile& file, std::string_view key) {
   const std::string text = metadata_of(file, key);
   T value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0)
-    throw DataError(file.path() + ": expected a count in metadata '" + std::string(key) + "', got '" + text +
-                    "'");
+  if (error != std::errc() || end != text.data() + text.size() || (std::is_integral_v<T> && value < 0))
+    throw DataError(file.path() + ": expected a " + (std::is_integral_v<T> ? "count" : "number") +
+                    " in metadata '" + std::string(key) + "', got '" + text + "'");
   return value;
+}
+
+/// The shortest text that is read back as the same number.
+std::string text_of(double value) {
+  char text[40];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+SafetensorsFile open_checkpoint(const std::string& path, const std::string& run) {
+  SafetensorsFile file = SafetensorsFile::open(path);
+  const std::string saved = metadata_of(file, "run");
+  if (saved != run)
+    throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
+  return file;
 }
 
 StateDict state_of(const TrainSchedule& schedule) {
@@ -56,8 +72,8 @@ void load_into(const TrainSchedule& schedule, const StateDict& state) {
 }  // namespace
 
 void save_checkpoint(const std::string& path, const std::string& run, Module& model,
-                     const Optimizer& optimizer, const TrainPosition& position,
-                     const TrainSchedule& schedule) {
+                     const Optimizer& optimizer, const TrainPosition& position, const TrainSchedule& schedule,
+                     const StateDict& carried) {
   std::vector<NamedTensor> tensors;
   for (const auto& [key, tensor] : model.state_dict())
     tensors.emplace_back(std::string(kModel) + key, tensor);
@@ -65,23 +81,24 @@ void save_checkpoint(const std::string& path, const std::string& run, Module& mo
     tensors.emplace_back(std::string(kOptimizer) + key, tensor);
   for (const auto& [key, tensor] : state_of(schedule))
     tensors.emplace_back(std::string(kSchedule) + key, tensor);
+  for (const auto& [key, tensor] : carried) tensors.emplace_back(std::string(kCarried) + key, tensor);
   const Generator& generator = Runtime::current().generator();
   write_safetensors(path, tensors,
                     {{"run", run},
                      {"epoch", std::to_string(position.epoch)},
                      {"step", std::to_string(position.step)},
                      {"steps", std::to_string(position.steps)},
+                     {"loss_sum", text_of(position.loss_sum)},
+                     {"loss_samples", std::to_string(position.loss_samples)},
                      {"random_seed", std::to_string(generator.seed())},
                      {"random_offset", std::to_string(generator.offset())}});
 }
 
 TrainPosition load_checkpoint(const std::string& path, const std::string& run, Module& model,
                               Optimizer& optimizer, const TrainSchedule& schedule) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
-  const std::string saved = metadata_of(file, "run");
-  if (saved != run)
-    throw DataError(path + ": expected a checkpoint of '" + run + "', got one of '" + saved + "'");
-  const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps")};
+  const SafetensorsFile file = open_checkpoint(path, run);
+  const TrainPosition position{number_of(file, "epoch"), number_of(file, "step"), number_of(file, "steps"),
+                               number_of<double>(file, "loss_sum"), number_of(file, "loss_samples")};
   const auto random_seed = number_of<std::uint64_t>(file, "random_seed"),
              random_offset = number_of<std::uint64_t>(file, "random_offset");
   const std::vector<NamedTensor> tensors = load_safetensors(path);
@@ -99,6 +116,11 @@ TrainPosition load_checkpoint(const std::string& path, const std::string& run, M
   }
   Runtime::current().generator().set_state(random_seed, random_offset);
   return position;
+}
+
+StateDict load_carried(const std::string& path, const std::string& run) {
+  open_checkpoint(path, run);
+  return part_of(load_safetensors(path), kCarried);
 }
 
 void load_weights(const std::string& path, Module& model) {

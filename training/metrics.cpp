@@ -25,10 +25,17 @@ double MeanLoss::mean() {
   return samples_ > 0 ? sum_ / static_cast<double>(samples_) : kNone;
 }
 
-void MeanLoss::reset() {
+double MeanLoss::sum() {
+  drain();
+  return sum_;
+}
+
+void MeanLoss::reset() { resume(0, 0); }
+
+void MeanLoss::resume(double sum, std::int64_t samples) {
   pending_.clear();
-  sum_ = 0;
-  samples_ = 0;
+  sum_ = sum;
+  samples_ = samples;
 }
 
 void MeanLoss::drain() {

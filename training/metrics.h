@@ -25,7 +25,11 @@ class GPUNN_API MeanLoss {
   /// The last loss that was read, NaN before; does not wait.
   double last() const noexcept { return last_; }
   std::int64_t samples() const noexcept { return samples_; }
+  /// Of loss times samples; reads what is pending.
+  double sum();
   void reset();
+  /// Goes on from another one's sum() and samples(): the mean is that of all.
+  void resume(double sum, std::int64_t samples);
 
  private:
   void drain();

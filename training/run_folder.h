@@ -1,7 +1,7 @@
 #pragma once
 // The folder a run writes: config.json, metrics.jsonl, weights.safetensors, report.html, result.json,
-// memory.json (the device's memory at the end, with its peaks; io/memory_json.h), and hashes.jsonl when asked
-// for (step_hashes.h).
+// memory.json (the device's memory at the end, with its peaks; io/memory_json.h), hashes.jsonl when asked for
+// (step_hashes.h), and of text models vocabulary.txt (its vocabulary's state()).
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -49,22 +49,30 @@ void check_logits(std::span<const double> logits) {
 Candidates candidates(std::span<const double> logits, const SamplingOptions& options) {
   check_logits(logits);
   Candidates c;
-  c.tokens.resize(logits.size());
-  std::iota(c.tokens.begin(), c.tokens.end(), std::size_t{0});
-  std::stable_sort(c.tokens.begin(), c.tokens.end(),
-                   [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
   if (options.greedy) {
-    c.tokens.resize(1);
+    c.tokens = {static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin())};
     c.probabilities = {1};
     return c;
+  }
+  c.tokens.resize(logits.size());
+  std::iota(c.tokens.begin(), c.tokens.end(), std::size_t{0});
+  const auto before = [&](std::size_t a, std::size_t b) {
+    return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+  };
+  std::size_t count = c.tokens.size();
+  if (options.top_k && *options.top_k < static_cast<std::int64_t>(count)) {
+    // Vocabularies are large and top-k is small: the rest needs no order.
+    count = static_cast<std::size_t>(*options.top_k);
+    std::partial_sort(c.tokens.begin(), c.tokens.begin() + static_cast<std::ptrdiff_t>(count), c.tokens.end(),
+                      before);
+    c.tokens.resize(count);
+  } else {
+    std::sort(c.tokens.begin(), c.tokens.end(), before);
   }
   const double top = logits[c.tokens[0]];
   // The difference first: a logit divided by a small temperature may overflow, this can only go to -inf.
   for (const std::size_t token : c.tokens)
     c.probabilities.push_back(std::exp((logits[token] - top) / options.temperature));
-  std::size_t count = c.tokens.size();
-  if (options.top_k && *options.top_k < static_cast<std::int64_t>(count))
-    count = static_cast<std::size_t>(*options.top_k);
   c.keep(count);
   if (options.top_p < 1) {
     double sum = 0;
@@ -137,6 +145,13 @@ std::vector<std::int64_t> TokenSampler::sample(const Tensor& logits) {
   }
   ++draws_;
   return tokens;
+}
+
+std::int64_t TokenSampler::sample_row(std::span<const double> logits) {
+  const auto token =
+      static_cast<std::int64_t>(draw_token(candidates(logits, options_), uniform(seed_, draws_, 0)));
+  ++draws_;
+  return token;
 }
 
 }  // namespace gpunn

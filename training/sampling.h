@@ -44,6 +44,9 @@ class GPUNN_API TokenSampler {
   /// sampling_probabilities() does, naming the row; no draw is counted then.
   std::vector<std::int64_t> sample(const Tensor& logits);
 
+  /// One token for logits on the host: what sample() gives for a tensor of them.
+  std::int64_t sample_row(std::span<const double> logits);
+
   /// Calls of sample() so far. With set_draws() a text goes on where it was.
   std::uint64_t draws() const noexcept { return draws_; }
   void set_draws(std::uint64_t draws) noexcept { draws_ = draws; }

@@ -28,6 +28,7 @@ class GPUNN_API TokenStreams final : public Dataset {
   /// Throws InvalidArgument for sizes below 1, or when the tokens are too few for a window of each stream.
   TokenStreams(std::vector<std::int64_t> tokens, TokenStreamOptions options);
 
+  const TokenStreamOptions& options() const noexcept { return options_; }
   /// Steps of an epoch; the same in all epochs.
   std::int64_t windows() const noexcept { return windows_; }
   std::int64_t size() const override { return windows_ * options_.streams; }

@@ -1,7 +1,6 @@
 #include "gpunn/training/trainer.h"
 
 #include <chrono>
-#include <limits>
 
 #include "gpunn/core/profiler.h"
 
@@ -67,6 +66,16 @@ Evaluation evaluated(const std::function<Evaluation()>& test) {
   return test();
 }
 
+// After a pass, whole or broken off: the losses go with the position, so that the mean of an epoch that is
+// finished by another run is that of all its steps.
+void settle(TrainPosition& at, MeanLoss& loss, std::int64_t steps_per_epoch) {
+  at.loss_sum = loss.sum();
+  at.loss_samples = loss.samples();
+  if (at.step < steps_per_epoch) return;
+  ++at.epoch;
+  at.step = 0;
+}
+
 }  // namespace
 
 TrainStep supervised_step(Module& model, Loss& loss, Optimizer& optimizer) {
@@ -105,7 +114,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
 
   while (at.epoch < options.epochs && !result.stopped && !out_of_steps()) {
     const std::int64_t number = at.epoch + 1;
-    loss.reset();
+    at.step > 0 ? loss.resume(at.loss_sum, at.loss_samples) : loss.reset();
     clock.resume();
     DataLoader::Epoch epoch = train.epoch(at.epoch, at.step);
     while (!result.stopped && !out_of_steps()) {
@@ -133,7 +142,7 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
     }
     result.train_loss = loss.mean();
     clock.pause();
-    if (at.step >= steps_per_epoch) at = {at.epoch + 1, 0, at.steps};
+    settle(at, loss, steps_per_epoch);
 
     const bool last = at.epoch == options.epochs || result.stopped || out_of_steps();
     EpochRecord record{number, at.steps, result.train_loss, {}, 0, at, schedule.learning_rate()};
@@ -152,7 +161,8 @@ TrainResult train(const TrainStep& step, const DataLoader& train, const std::fun
   }
   if (own_steps == 0) {
     // Nothing was left to do, or asked for: the model as it is can still be evaluated.
-    result.train_loss = std::numeric_limits<double>::quiet_NaN();
+    loss.resume(at.loss_sum, at.loss_samples);
+    result.train_loss = loss.mean();
     if (test && options.evaluate_every > 0) result.test = evaluated(test);
   }
   result.epochs = at.epoch;

@@ -29,6 +29,9 @@ struct TrainPosition {
   std::int64_t epoch = 0;  // complete epochs
   std::int64_t step = 0;   // steps of the epoch that follows
   std::int64_t steps = 0;  // in all
+  /// Losses times samples, and samples, of the epoch as far as it went; where `step` is 0 of the one before.
+  double loss_sum = 0;
+  std::int64_t loss_samples = 0;
 };
 
 enum class ScheduleUnit : std::uint8_t { epoch, step };
@@ -74,7 +77,7 @@ struct TrainResult {
   std::int64_t steps = 0;
   double seconds = 0;           // everything
   double steps_per_second = 0;  // training steps only, after the first 20; 0 when there were no more
-  double train_loss = 0;        // of the last epoch, as far as it went in this run; NaN when no step was made
+  double train_loss = 0;        // of the last epoch, as far as it went; NaN before the first step
   std::optional<Evaluation> test{};
   bool stopped = false;      // by TrainerOptions::stop
   TrainPosition position{};  // where it ended

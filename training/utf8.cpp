@@ -6,6 +6,7 @@ namespace gpunn {
 namespace {
 
 constexpr char32_t kLast = 0x10FFFF, kFirstSurrogate = 0xD800, kLastSurrogate = 0xDFFF;
+constexpr char32_t kReplacement = 0xFFFD;
 
 std::string hex(std::uint32_t value, int digits) {
   std::string out;
@@ -21,6 +22,33 @@ std::string hex(std::uint32_t value, int digits) {
 
 bool is_character(char32_t value) {
   return value <= kLast && (value < kFirstSurrogate || value > kLastSurrogate);
+}
+
+struct Start {
+  std::size_t bytes;  // of the character, or of what begins none
+  bool good;
+  bool open;  // the text ends within the character
+};
+
+/// What the front of `text` is, which is not empty.
+Start start_of(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return {1, true, false};
+  if (first < 0xC2 || first > 0xF4) return {1, false, false};
+  const std::size_t bytes = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+  // The second byte's bounds exclude longer forms than needed, surrogates and values past U+10FFFF.
+  const unsigned low = first == 0xE0   ? 0xA0
+                       : first == 0xF0 ? 0x90
+                                       : 0x80,
+                 high = first == 0xED   ? 0x9F
+                        : first == 0xF4 ? 0x8F
+                                        : 0xBF;
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if (i == text.size()) return {i, false, true};
+    if (byte(i) < (i == 1 ? low : 0x80U) || byte(i) > (i == 1 ? high : 0xBFU)) return {i, false, false};
+  }
+  return {bytes, true, false};
 }
 
 }  // namespace
@@ -89,6 +117,38 @@ void append_utf8(std::string& out, char32_t character) {
 std::string encode_utf8(std::u32string_view characters) {
   std::string out;
   for (const char32_t c : characters) append_utf8(out, c);
+  return out;
+}
+
+std::string valid_utf8(std::string_view bytes) {
+  Utf8Stream stream;
+  std::string text = stream.add(bytes);
+  return text += stream.finish();
+}
+
+std::string Utf8Stream::add(std::string_view bytes) {
+  const std::string joined = open_ + std::string(bytes);
+  open_.clear();
+  std::string out;
+  for (std::string_view rest = joined; !rest.empty();) {
+    const Start start = start_of(rest);
+    if (start.open) {
+      open_ = rest;
+      break;
+    }
+    if (start.good)
+      out += rest.substr(0, start.bytes);
+    else
+      append_utf8(out, kReplacement);
+    rest.remove_prefix(start.bytes);
+  }
+  return out;
+}
+
+std::string Utf8Stream::finish() {
+  std::string out;
+  if (!open_.empty()) append_utf8(out, kReplacement);
+  open_.clear();
   return out;
 }
 

@@ -29,6 +29,23 @@ GPUNN_API std::size_t check_utf8(std::string_view text, std::string_view name);
 GPUNN_API void append_utf8(std::string& out, char32_t character);
 GPUNN_API std::string encode_utf8(std::u32string_view characters);
 
+/// `bytes` as UTF-8: what is none becomes U+FFFD, one for each longest start of a character that is cut off
+/// and for each other byte (Unicode 14.0, section 3.9; what Python's "replace" does).
+GPUNN_API std::string valid_utf8(std::string_view bytes);
+
+/// The same for bytes that come in pieces of any length: whole characters go on at once, a character that a
+/// piece cuts off waits for the next one.
+class GPUNN_API Utf8Stream {
+ public:
+  /// What can be said of the bytes so far; may be empty.
+  std::string add(std::string_view bytes);
+  /// The rest: nothing, or U+FFFD for a character that never ended.
+  std::string finish();
+
+ private:
+  std::string open_;  // the first bytes of a character, at most 3
+};
+
 /// "'a' (U+0061)", for messages; control characters by their number only.
 GPUNN_API std::string shown_character(char32_t character);
 

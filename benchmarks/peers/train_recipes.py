@@ -23,7 +23,8 @@ RECIPES = {  # sizes of an MLP, or dropout of the small convolutional net; learn
     "fashion-cnn": (0.5, 1e-3),
     "mnist-cnn": (0.25, 1e-3),
 }
-TEXT_RECIPES = {"shakespeare-lstm": "LSTM", "shakespeare-gru": "GRU"}
+TEXT_RECIPES = {"shakespeare-lstm": "LSTM", "shakespeare-gru": "GRU", "shakespeare-rnn": "RNN"}
+VARIANTS = {"shakespeare-rnn": ["shakespeare-lstm", "--cell", "tanh"]}  # rows that are a recipe with settings
 FASHION = "/usr/share/datasets/fashion-mnist"
 BATCH = 64
 WARM_UP = 20  # steps that do not count, as in gpunn
@@ -157,7 +158,7 @@ def blas_name():
 
 
 def gpunn_rate(binary, recipe, threads, steps):
-    command = [binary, "train", recipe, "--json", "--quiet", "--device", "cpu", "--seed", "0",
+    command = [binary, "train", *VARIANTS.get(recipe, [recipe]), "--json", "--quiet", "--device", "cpu", "--seed", "0",
                "--threads", str(threads), "--steps", str(steps + WARM_UP)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["steps_per_second"]
 

@@ -13,8 +13,9 @@ namespace {
 // (1 s under TSan). One round would do but for loops that pause a number of times.
 constexpr std::size_t kPausesOfDeadlock = 1 << 20;
 
-// A TSan thread is dear and may not have two lives, so that its workers end with the launch.
-constexpr bool kKeepsWorkers = !kTsan;
+// A TSan thread costs about a megabyte and half a millisecond, and there may be 8,128 at a time: workers with
+// more of them than this end with their launch.
+constexpr std::size_t kMostKeptThreads = 512;
 
 constexpr unsigned kPhase = 0x80000000u;
 
@@ -33,8 +34,11 @@ void CoresidentGrid::run(Launch& launch) {
   --busy_workers;
   if (launch.failed)
     for (std::size_t i = 0; i < count_; ++i) blocks_[i]->worker.abandon_block();
+  if (!kTsan) return;
   const TsanQuiet quiet;
-  if (!kKeepsWorkers) blocks_.clear();
+  std::size_t kept = 0;
+  for (const auto& block : blocks_) kept += block->worker.fibers.size();
+  if (kept > kMostKeptThreads) blocks_.clear();
 }
 
 void CoresidentGrid::prepare(Launch& launch) {

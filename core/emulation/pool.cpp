@@ -3,18 +3,25 @@
 #include "gpunn/core/emulation/coresident_grid.h"
 
 #include <condition_variable>
+#include <deque>
+#include <functional>
 #include <mutex>
 #include <thread>
 
 namespace gpunn::emu {
 namespace {
 
+using Identities = std::array<Worker*, kColours>;
+
 struct Pool {
   std::mutex mutex;
   std::condition_variable work, done;
   std::vector<Launch*> active;  // launches with blocks nobody has taken
   int started = 0;              // OS threads
-  CoresidentGrid coresident;    // the first thread's; leak checks do not always see a stack that fibers left
+  // What the threads keep. Not on their stacks: while a thread runs a fiber, leak checks look at the fiber's
+  // stack in place of its own, and a process may end at any time.
+  std::deque<Identities> identities;
+  std::array<CoresidentGrid, kColours> coresident;  // the first thread's
 };
 
 Pool& pool() {
@@ -46,10 +53,9 @@ void clear_upper_halves() {
 #endif
 }
 
-void serve(int index) {
+void serve(int index, Identities& identities) {
   clear_upper_halves();
   Pool& p = pool();
-  std::array<Worker*, kColours> identities{};
   std::uint64_t dice = config().seed + static_cast<std::uint64_t>(index);
   for (;;) {
     Launch* launch = nullptr;
@@ -61,7 +67,7 @@ void serve(int index) {
     }
     if (launch->coresident) {
       launch->next = launch->blocks;
-      p.coresident.run(*launch);
+      p.coresident[launch->colour].run(*launch);
     } else {
       Worker*& worker = identities[launch->colour];
       if (worker == nullptr) worker = new Worker;
@@ -82,7 +88,8 @@ void run_on_pool(Launch& launch) {
   {
     const TsanQuiet quiet;
     std::unique_lock lock(p.mutex);
-    while (p.started < config().threads) std::thread(serve, p.started++).detach();
+    while (p.started < config().threads)
+      std::thread(serve, p.started++, std::ref(p.identities.emplace_back())).detach();
     p.active.push_back(&launch);
     if (launch.blocks == 1 && !launch.coresident && p.started <= config().threads) {
       p.work.notify_one();

@@ -15,7 +15,8 @@
 // Shapes: q [B, Hq, Tq, D], k [B, Hkv, Tk, D], v [B, Hkv, Tk, Dv] -> y [B, Hq, Tq, Dv]; Hq is a multiple of
 // Hkv: query head h reads key head h / (Hq / Hkv) (grouped queries; Hkv = 1: multi-query). Any strides whose
 // last is 1: heads split off a projection [B, T, H D] are read in place, and y lies in memory as [B, Tq, Hq,
-// Dv], so that joining the heads is free. Rank 3 [B, T, D] is one head.
+// Dv], so that joining the heads is free. Rank 3 [B, T, D] is one head, and a mask then has no dimension for
+// heads either.
 // dtypes: f32, f16, bf16 (products of halves and sums in f32, p rounded to the dtype before it meets v), f64
 // on the CPU. All tensors of one dtype but bool masks, lengths (i64) and slopes (f32).
 //

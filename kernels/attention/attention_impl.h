@@ -41,14 +41,15 @@ struct AttentionDropout {
 
 /// Which keys a query sees but for the mask.
 struct AttentionRule {
-  const std::int64_t* q_first;   // [B] first row of each sequence, or null: by layout
-  const std::int64_t* k_first;   // [B], or null
-  const std::int64_t* q_length;  // [B], or null: Tq. Clamped to [0, Tq]
-  const std::int64_t* k_length;  // [B], or null: Tk. Clamped to [0, Tk]
+  const std::int64_t* q_first;   // [B + 1] first row of each sequence and the end, or null: by layout
+  const std::int64_t* k_first;   // [B + 1], or null; both or none
+  const std::int64_t* q_length;  // [B], or null: Tq, or what the first rows say. Clamped to [0, Tq]
+  const std::int64_t* k_length;  // [B], or null: Tk likewise. Clamped to [0, Tk]
   const std::int32_t* pages;     // [B, table_width], or null: keys lie by layout. Forward only
   const float* alibi;            // [Hq] slopes, or null
-  std::int64_t page_size, table_width;
-  std::int64_t window;  // 0: none
+  std::int64_t q_rows, k_rows;   // of the packed tensors, with first rows
+  std::int64_t page_size, table_width, pool;  // pool: number of pages
+  std::int64_t window;                        // 0: none
   bool causal, align_end;
 };
 
@@ -97,15 +98,28 @@ struct AttentionBackwardProblem {
 
 // ---- what host and device share
 
+// Whatever lengths, first rows and page numbers say, no address outside the tensors comes of them.
+
+GPUNN_HD std::int64_t attention_within(std::int64_t x, std::int64_t most) {
+  return x < 0 ? 0 : x > most ? most : x;
+}
+GPUNN_HD std::int64_t attention_length(const std::int64_t* first, const std::int64_t* length,
+                                       std::int64_t rows, std::int64_t most, std::int64_t b) {
+  if (!first) return length ? attention_within(length[b], most) : most;
+  const std::int64_t begin = first[b];
+  if (begin < 0 || begin >= rows) return 0;
+  const std::int64_t end = length ? begin + attention_within(length[b], most) : first[b + 1];
+  return end <= begin ? 0 : attention_within((end < rows ? end : rows) - begin, most);
+}
+
 /// Queries and keys of sequence b.
 struct AttentionLengths {
   std::int64_t queries, keys;
 };
 GPUNN_HD AttentionLengths attention_lengths(const AttentionRule& rule, const AttentionSizes& s,
                                             std::int64_t b) {
-  const auto within = [](std::int64_t x, std::int64_t most) { return x < 0 ? 0 : x > most ? most : x; };
-  return {rule.q_length ? within(rule.q_length[b], s.Tq) : s.Tq,
-          rule.k_length ? within(rule.k_length[b], s.Tk) : s.Tk};
+  return {attention_length(rule.q_first, rule.q_length, rule.q_rows, s.Tq, b),
+          attention_length(rule.k_first, rule.k_length, rule.k_rows, s.Tk, b)};
 }
 
 /// Position of query i among the keys.
@@ -139,7 +153,8 @@ GPUNN_HD std::int64_t attention_row(const AttentionLayout& l, const std::int64_t
 GPUNN_HD std::int64_t attention_key_row(const AttentionLayout& l, const AttentionRule& rule, std::int64_t b,
                                         std::int64_t h, std::int64_t j) {
   if (!rule.pages) return attention_row(l, rule.k_first, b, h, j);
-  const std::int64_t page = rule.pages[b * rule.table_width + j / rule.page_size];
+  const std::int64_t page =
+      attention_within(rule.pages[b * rule.table_width + j / rule.page_size], rule.pool - 1);
   return (page * rule.page_size + j % rule.page_size) * l.time + h * l.head;
 }
 

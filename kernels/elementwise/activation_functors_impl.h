@@ -26,6 +26,14 @@ namespace gpunn::elementwise {
       __VA_ARGS__                                                                             \
     }                                                                                         \
   }
+#define GPUNN_FUNCTOR_3(Name, a, b, c, ...)                                                   \
+  struct Name {                                                                               \
+    template <class T>                                                                        \
+    static GPUNN_HD T apply([[maybe_unused]] T a, [[maybe_unused]] T b, [[maybe_unused]] T c, \
+                            [[maybe_unused]] T s, [[maybe_unused]] T t) {                     \
+      __VA_ARGS__                                                                             \
+    }                                                                                         \
+  }
 
 // Self-normalising units (Klambauer et al., 2017): alpha and the scale.
 inline constexpr double kSeluAlpha = 1.6732632423543772848170429916717;
@@ -123,7 +131,16 @@ GPUNN_FUNCTOR_2(HardsigmoidGrad, dy, x, return x > T(-3) && x < T(3) ? dy / T(6)
 GPUNN_FUNCTOR_2(HardswishGrad, dy, x, return x <= T(-3) ? T(0) : x < T(3) ? dy * (x / T(3) + T(0.5)) : dy;);
 GPUNN_FUNCTOR_2(LogSigmoidGrad, dy, x, return dy * logistic(-x););
 
+GPUNN_FUNCTOR_2(Glu, gate, up, return logistic(gate) * up;);
+GPUNN_FUNCTOR_2(Swiglu, gate, up, return gate * logistic(gate) * up;);
+GPUNN_FUNCTOR_2(Geglu, gate, up, return gate * normal_cdf(gate) * up;);
+GPUNN_FUNCTOR_3(GluGrad, dy, gate, up, return dy * up * logistic_slope(gate););
+GPUNN_FUNCTOR_3(SwigluGrad, dy, gate, up, return SiluGrad::apply(dy * up, gate, T(0), T(0)););
+GPUNN_FUNCTOR_3(GegluGrad, dy, gate, up, return GeluGrad::apply(dy * up, gate, T(0), T(0)););
+
 GPUNN_MAP_VISIT(ActivationFunction, GPUNN_MAP_NONE, GPUNN_ACTIVATIONS)
 GPUNN_MAP_VISIT(ActivationGrad, GPUNN_MAP_NONE, GPUNN_ACTIVATION_GRADS)
+GPUNN_MAP_VISIT(GatedFunction, GPUNN_MAP_NONE, GPUNN_GATED)
+GPUNN_MAP_VISIT(GatedGrad, GPUNN_MAP_NONE, GPUNN_GATED_GRADS)
 
 }  // namespace gpunn::elementwise

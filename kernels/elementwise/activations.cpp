@@ -92,6 +92,37 @@ Tensor channel_weight(const Tensor& x, const Tensor& weight) {
   return x.dim() == 1 ? weight : weight.reshape(extents);
 }
 
+/// activation(gate) up; `value` and `slope` are the activation and its derivative in public ops.
+Tensor gated(const char* name, GatedFunction f, const Tensor& gate, const Tensor& up,
+             Tensor (*value)(const Tensor&), Slope slope) {
+  elementwise::check_map_dtype(f, gate);
+  Tensor y = elementwise::map(f, gate, up);
+  if (autograd::wanted(gate, up))
+    autograd::record(y, name, {&gate, &up},
+                     [gate = Saved(gate), up = Saved(up), f, value, slope](const Backward& g) -> Gradients {
+                       const Tensor gated_by = gate(g), through = up(g), dy = g.grad();
+                       Tensor dgate, dup;
+                       if (g.creates_graph()) {
+                         if (g.needs(0)) dgate = mul(mul(dy, through), slope(gated_by, 0, 0));
+                         if (g.needs(1)) dup = mul(dy, value(gated_by));
+                       } else {
+                         if (g.needs(0))
+                           dgate = elementwise::map(static_cast<GatedGrad>(f), dy, gated_by, through);
+                         if (g.needs(1)) dup = elementwise::map(f, gated_by, dy);
+                       }
+                       return {dgate.defined() ? sum_to(dgate, gated_by.shape()) : dgate,
+                               dup.defined() ? sum_to(dup, through.shape()) : dup};
+                     });
+  return y;
+}
+
+Tensor sigmoid_value(const Tensor& x) { return sigmoid(x); }
+Tensor sigmoid_slope(const Tensor& x, double, double) {
+  const Tensor gate = sigmoid(x);
+  return gate * (1 - gate);
+}
+Tensor gelu_value(const Tensor& x) { return gelu(x); }
+
 }  // namespace
 
 Tensor leaky_relu(const Tensor& x, double negative_slope) {
@@ -169,7 +200,18 @@ Tensor glu(const Tensor& x, int dim) {
   const int axis = normalize_dim(dim, x.dim());
   const std::int64_t extent = x.size(axis);
   GPUNN_CHECK(extent % 2 == 0, "expected an even extent of dimension ", axis, ", got ", extent);
-  return mul(x.narrow(axis, 0, extent / 2), sigmoid(x.narrow(axis, extent / 2, extent / 2)));
+  return gated("glu", GatedFunction::glu, x.narrow(axis, extent / 2, extent / 2),
+               x.narrow(axis, 0, extent / 2), sigmoid_value, sigmoid_slope);
+}
+
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  OpScope scope("swiglu");
+  return gated("swiglu", GatedFunction::swiglu, gate, up, silu, silu_slope);
+}
+
+Tensor geglu(const Tensor& gate, const Tensor& up) {
+  OpScope scope("geglu");
+  return gated("geglu", GatedFunction::geglu, gate, up, gelu_value, gelu_slope);
 }
 
 }  // namespace gpunn

@@ -16,6 +16,7 @@
 //   hardsigmoid  (x + 3 within [0, 6]) / 6
 //   hardswish    x hardsigmoid(x)
 //   glu          a sigmoid(b), a and b the halves of x along `dim`
+//   swiglu       silu(gate) up;  geglu: gelu(gate) up (Shazeer, "GLU variants improve transformer", 2020)
 //
 // Shapes, dtypes: the result is a new tensor of x's order, shape (glu: half the extent along dim) and
 // dtype: f32, f16, bf16 (computed in float), f64 (on the CPU). NaN gives NaN. Backward keeps the input; at
@@ -52,5 +53,8 @@ GPUNN_API Tensor hardswish(const Tensor& x);
 GPUNN_API Tensor relu6(const Tensor& x);
 GPUNN_API Tensor logsigmoid(const Tensor& x);
 GPUNN_API Tensor glu(const Tensor& x, int dim = -1);
+/// Of two tensors that broadcast; backward keeps both.
+GPUNN_API Tensor swiglu(const Tensor& gate, const Tensor& up);
+GPUNN_API Tensor geglu(const Tensor& gate, const Tensor& up);
 
 }  // namespace gpunn

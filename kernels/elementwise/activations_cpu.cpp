@@ -78,8 +78,18 @@ GPUNN_VECTOR_2(HardswishGrad, dy, x, const Vector inner = hn::Mul(dy, hn::Add(hn
                return hn::IfThenZeroElse(hn::Le(x, C(-3)), hn::IfThenElse(hn::Lt(x, C(3)), inner, dy)););
 GPUNN_VECTOR_2(LogSigmoidGrad, dy, x, return hn::Mul(dy, Sigmoid(d, hn::Neg(x))););
 
+GPUNN_VECTOR_2(Glu, gate, up, return hn::Mul(Sigmoid(d, gate), up););
+GPUNN_VECTOR_2(Swiglu, gate, up, return hn::Mul(Silu(d, gate), up););
+GPUNN_VECTOR_2(Geglu, gate, up, return hn::Mul(Gelu(d, gate), up););
+GPUNN_VECTOR_3(GluGrad, dy, gate, up, Vector slope = gate; SigmoidAndSlope(d, gate, slope);
+               return hn::Mul(hn::Mul(dy, up), slope););
+GPUNN_VECTOR_3(SwigluGrad, dy, gate, up, return SiluGrad(d, hn::Mul(dy, up), gate););
+GPUNN_VECTOR_3(GegluGrad, dy, gate, up, return GeluGrad(d, hn::Mul(dy, up), gate););
+
 MapRun ChooseActivation(ActivationFunction f) { return ChooseRun(f); }
 MapRun ChooseActivationGrad(ActivationGrad f) { return ChooseRun(f); }
+MapRun ChooseGated(GatedFunction f) { return ChooseRun(f); }
+MapRun ChooseGatedGrad(GatedGrad f) { return ChooseRun(f); }
 
 }  // namespace
 }  // namespace HWY_NAMESPACE
@@ -92,6 +102,8 @@ namespace gpunn {
 namespace {
 HWY_EXPORT(ChooseActivation);
 HWY_EXPORT(ChooseActivationGrad);
+HWY_EXPORT(ChooseGated);
+HWY_EXPORT(ChooseGatedGrad);
 }  // namespace
 
 void map_cpu(const MapProblem<ActivationFunction>& p, const Exec& exec) {
@@ -99,6 +111,12 @@ void map_cpu(const MapProblem<ActivationFunction>& p, const Exec& exec) {
 }
 void map_cpu(const MapProblem<ActivationGrad>& p, const Exec& exec) {
   elementwise::run_cpu(p, exec, HWY_DYNAMIC_DISPATCH(ChooseActivationGrad)(p.function));
+}
+void map_cpu(const MapProblem<GatedFunction>& p, const Exec& exec) {
+  elementwise::run_cpu(p, exec, HWY_DYNAMIC_DISPATCH(ChooseGated)(p.function));
+}
+void map_cpu(const MapProblem<GatedGrad>& p, const Exec& exec) {
+  elementwise::run_cpu(p, exec, HWY_DYNAMIC_DISPATCH(ChooseGatedGrad)(p.function));
 }
 
 }  // namespace gpunn

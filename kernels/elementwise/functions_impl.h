@@ -39,6 +39,20 @@ GPUNN_MAP_GROUP(ActivationFunction, GPUNN_MAP_NONE, GPUNN_ACTIVATIONS, 1, same, 
   X(logsigmoid, LogSigmoidGrad, "logsigmoid")
 GPUNN_MAP_GROUP(ActivationGrad, GPUNN_MAP_NONE, GPUNN_ACTIVATION_GRADS, 2, same, false, false);
 
+// Gated units (gate, up): activation(gate) up, and the gradient of the gate (dy, gate, up). That of up is the
+// function itself, of (gate, dy).
+#define GPUNN_GATED(X)        \
+  X(glu, Glu, "glu")          \
+  X(swiglu, Swiglu, "swiglu") \
+  X(geglu, Geglu, "geglu")
+GPUNN_MAP_GROUP(GatedFunction, GPUNN_MAP_NONE, GPUNN_GATED, 2, same, false, false);
+
+#define GPUNN_GATED_GRADS(X)      \
+  X(glu, GluGrad, "glu")          \
+  X(swiglu, SwigluGrad, "swiglu") \
+  X(geglu, GegluGrad, "geglu")
+GPUNN_MAP_GROUP(GatedGrad, GPUNN_MAP_NONE, GPUNN_GATED_GRADS, 3, same, false, false);
+
 // Functions of one tensor (x; s, t) and their gradients (dy, x or y; s, t).
 #define GPUNN_MATH_INTEGERS(X) \
   X(abs, Abs, "abs")           \

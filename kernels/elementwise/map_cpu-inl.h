@@ -48,6 +48,15 @@ struct VectorForm : std::false_type {};
     }                                                                                                     \
   }
 
+#define GPUNN_VECTOR_3(Name, a, b, c, ...)                                                 \
+  template <>                                                                              \
+  struct VectorForm<elementwise::Name> : std::true_type {                                  \
+    static HWY_INLINE Vector apply([[maybe_unused]] Tag d, Vector a, Vector b, Vector c,   \
+                                   [[maybe_unused]] Vector s, [[maybe_unused]] Vector t) { \
+      __VA_ARGS__                                                                          \
+    }                                                                                      \
+  }
+
 template <class Functor, std::size_t... I>
 void RunVectors(const float* const (&in)[sizeof...(I)], float* y, std::size_t n, float s, float t,
                 std::index_sequence<I...>) {

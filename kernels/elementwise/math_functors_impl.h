@@ -6,15 +6,6 @@
 
 namespace gpunn::elementwise {
 
-#define GPUNN_FUNCTOR_3(Name, a, b, c, ...)                                                   \
-  struct Name {                                                                               \
-    template <class T>                                                                        \
-    static GPUNN_HD T apply([[maybe_unused]] T a, [[maybe_unused]] T b, [[maybe_unused]] T c, \
-                            [[maybe_unused]] T s, [[maybe_unused]] T t) {                     \
-      __VA_ARGS__                                                                             \
-    }                                                                                         \
-  }
-
 inline constexpr double kLn2 = 0.69314718055994530941723212145818;
 inline constexpr double kLn10 = 2.30258509299404568401799145468436;
 inline constexpr double kTwoOverSqrtPi = 1.12837916709551257389615890312155;

@@ -11,9 +11,10 @@
 #include "gpunn/io/json_writer.h"
 #include "gpunn/layers/init.h"
 #include "gpunn/layers/summary.h"
+#include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
-#include "gpunn/models/recipes/detail/run_totals.h"
+#include "gpunn/models/recipes/detail/text_checkpoint.h"
 #include "gpunn/models/recipes/detail/text_run.h"
 #include "gpunn/training/clip_grad.h"
 
@@ -21,7 +22,8 @@ namespace gpunn {
 namespace {
 
 constexpr const char* kText = "hello world hello there world is beautiful";
-constexpr std::int64_t kJudged = 500;  // steps at the end
+constexpr std::int64_t kJudged = 500;       // steps at the end
+constexpr std::int64_t kRecordEvery = 100;  // steps, or the epochs nearest below
 // The text ends, and what may follow its end nobody has shown to the net: samples are judged over its length.
 constexpr std::int64_t kSamples = 50, kSampleLength = 40;
 constexpr std::size_t kPiece = 4;
@@ -62,8 +64,7 @@ double mean_of_last(const std::vector<double>& values, std::int64_t count) {
 
 struct CharRun {
   TrainResult trained{};
-  std::vector<double> losses{};
-  std::vector<detail::TextSample> samples{};
+  detail::TextCarried carried{};
 };
 
 CharRun train_model(RecipeContext& context, CharRnn& model, const CharacterVocab& vocab) {
@@ -72,27 +73,34 @@ CharRun train_model(RecipeContext& context, CharRnn& model, const CharacterVocab
                                                    TokenStreamOptions{.streams = 1, .length = s.length});
   Adagrad optimizer(model.parameters(), {.lr = s.lr, .eps = 1e-8});
   CharRun run;
+  detail::TextCarried& carried = run.carried;
+  TrainerOptions options{.evaluate_every = 0, .stop = context.hooks().stop};
+  const detail::TextCheckpoint checkpoint(context, {model, optimizer, options.schedule, data.get()});
+  if (context.hooks().resume) options.start = checkpoint.load(carried);
+  // Made when nothing that is read can be wrong any more.
+  detail::write_vocabulary(context.folder(), vocab);
   const auto sample = [&](std::int64_t step) {
-    run.samples.push_back(
+    carried.samples.push_back(
         {step, "h" + detail::sample_text(model, vocab, "h", s.sample_length, s.temperature, s.seed)});
   };
-  sample(0);
-  TrainerOptions options{.evaluate_every = 0, .stop = context.hooks().stop};
+  if (!context.hooks().resume) sample(0);
   const std::int64_t windows = data->windows();
   options.epochs = s.steps > 0 ? (s.steps + windows - 1) / windows : std::max<std::int64_t>(s.epochs, 1);
   options.max_steps = s.steps;
-  options.record_every = std::max<std::int64_t>(options.epochs, 1);
+  options.record_every = std::max<std::int64_t>(kRecordEvery / windows, 1);
   options.progress = context.hooks().progress;
   options.on_step = [&](const TrainPosition& at, const Batch&, const Tensor& loss) {
-    run.losses.push_back(loss.item());
+    carried.losses.push_back(loss.item());
     if (std::find(std::begin(kShownAt), std::end(kShownAt), at.steps) != std::end(kShownAt)) sample(at.steps);
-    if (at.steps % 100 != 0) return;
-    const double mean = mean_of_last(run.losses, 100);
+  };
+  options.on_epoch = [&](const EpochRecord& record) {
+    const double mean = mean_of_last(carried.losses, kRecordEvery);
     JsonWriter json;
-    json.begin_object().field("step", at.steps).field("train_loss", mean).end_object();
+    json.begin_object().field("step", record.steps).field("train_loss", mean).end_object();
     context.folder().append_metrics(json.take());
-    if (at.steps % 500 == 0)
-      context.say("step " + std::to_string(at.steps) + "  loss " + detail::fixed(mean, 4) +
+    checkpoint.save(carried, record.position);
+    if (record.epoch / options.record_every % 5 == 0)
+      context.say("step " + std::to_string(record.steps) + "  loss " + detail::fixed(mean, 4) +
                   " nats a character");
   };
   run.trained = detail::train_streams(
@@ -101,7 +109,8 @@ CharRun train_model(RecipeContext& context, CharRnn& model, const CharacterVocab
        .streams = 1,
        .optimizer = optimizer,
        .clip = [&](const std::vector<Tensor>& p) { clip_grad_value_(p, s.clip); },
-       .loss_scale = static_cast<double>(s.length)},  // the sum over a window, which the clipping is for
+       .loss_scale = static_cast<double>(s.length),  // the sum over a window, which the clipping is for
+       .state = &carried.state},
       context.device(), options);
   return run;
 }
@@ -113,18 +122,19 @@ void write_report(RecipeContext& context, CharRnn& model, const CharacterVocab& 
   report.figure("loss", detail::fixed(result.train_loss, 3), "nats a character, last 500 steps", tone);
   report.figure("known 4-grams", detail::percent(share, 1), "of samples occur in the text", tone);
   detail::report_verdict(report, context, result);
+  report.text("The text:");
   report.preformatted(kText);
   LineChart chart{
       .title = "Loss of each step",
       .x_label = "step",
       .y_label = "nats a character",
-      .series = {{.name = "loss", .y = run.losses}},
+      .series = {{.name = "loss", .y = run.carried.losses}},
       .references = {{"ln 15: every character equally likely", std::log(15.0)}, {"asked for", 0.3}}};
   report.line_chart(chart);
   report.section("The net, unrolled");
   report.drawing(detail::draw_unrolled(model, vocab, kText));
   report.section("Samples through training");
-  detail::report_samples(report, run.samples);
+  detail::report_samples(report, run.carried.samples);
   report.section("What the units do");
   detail::report_gates(report, model, vocab, kText);
   report.section("Model");
@@ -134,7 +144,6 @@ void write_report(RecipeContext& context, CharRnn& model, const CharacterVocab& 
 
 RecipeResult run(RecipeContext& context) {
   const auto& s = static_cast<const CharRnnSettings&>(context.settings());
-  RunFolder& folder = context.folder();
   const CharacterVocab vocab = CharacterVocab::from_text(kText);
   CharRnn model({.vocabulary = vocab.size(), .embedding = 0, .hidden = s.hidden, .mode = RnnMode::tanh});
   draw_weights(model);
@@ -146,19 +155,14 @@ RecipeResult run(RecipeContext& context) {
                                                    s.seed + 1 + static_cast<std::uint64_t>(i));
     share += detail::piece_share(sample, kText, kPiece) / static_cast<double>(s.samples);
   }
-  RecipeResult result;
-  detail::RunTotals totals;
-  totals.add(run.trained);
-  totals.write(result);
-  result.train_loss = mean_of_last(run.losses, kJudged);
-  result.metric("first_loss", run.losses.empty() ? std::nan("") : run.losses.front());
+  RecipeResult result = detail::batch_result(context, run.trained, model);
+  const std::vector<double>& losses = run.carried.losses;
+  result.train_loss = mean_of_last(losses, kJudged);
+  result.metric("first_loss", losses.empty() ? std::nan("") : losses.front());
   result.metric("last_500_loss", result.train_loss);
   result.metric("known_4_grams", share);
   result.reached =
-      !result.stopped && std::ssize(run.losses) >= kJudged && result.train_loss <= 0.30 && share >= 0.75;
-  const StateDict state = model.state_dict();
-  folder.write_weights(state);
-  result.weights_sha256 = weights_sha256(state);
+      !result.stopped && std::ssize(losses) >= kJudged && result.train_loss <= 0.30 && share >= 0.75;
   write_report(context, model, vocab, run, result, share);
   return result;
 }
@@ -171,6 +175,7 @@ const Recipe kCharRnn{"char-rnn",
                       "none",
                       "mean loss of the last 500 steps <= 0.30 nats; >= 75 % of the samples' 4-grams known",
                       [] { return std::unique_ptr<RunSettings>(std::make_unique<CharRnnSettings>()); },
-                      run};
+                      run,
+                      true};
 
 }  // namespace gpunn

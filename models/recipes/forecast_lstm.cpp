@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/file.h"
 #include "gpunn/layers/losses.h"
 #include "gpunn/models/forecasters.h"
 #include "gpunn/models/recipes/detail/batch_run.h"
@@ -43,6 +44,11 @@ namespace {
 constexpr double kGeneratedError = 2.9;
 constexpr std::int64_t kTestBatch = 512;
 const char* const kModels[] = {"lstm", "gru", "tcn"};
+
+/// Each model has its own; one that a stopped run had not begun has none.
+std::string checkpoint_of(const std::string& series, const char* kind) {
+  return "checkpoint-" + series + "-" + kind + ".safetensors";
+}
 
 /// The series as the models see it.
 struct Scaled {
@@ -108,6 +114,7 @@ Forecast fit(RecipeContext& context, const ForecastStudy& study, const Scaled& s
       make_forecaster(kind, {.variables = V, .hidden = settings.hidden, .horizon = settings.horizon});
   const DataLoader test(test_rows, {.batch_size = kTestBatch, .device = context.device()});
   MSELoss loss;
+  const std::string file = checkpoint_of(data.name, kind);
   Forecast out{.name = kind, .values = {}};
   out.trained = detail::train_batches(
       context, {.model = *model,
@@ -117,7 +124,9 @@ Forecast fit(RecipeContext& context, const ForecastStudy& study, const Scaled& s
                 .epochs = data.epochs,
                 .evaluate_every = std::max<std::int64_t>(1, data.epochs / 20),
                 .quiet = true,
-                .use_weights = false});
+                .use_weights = false,
+                .checkpoint = file,
+                .resume = context.hooks().resume && path_exists(settings.run_dir + "/" + file)});
   out.values = forecast(*model, test, scaled, data.logarithm);
   out.errors = forecast_errors(study.truth, out.values);
   for (const auto& [key, tensor] : model->state_dict())
@@ -153,6 +162,23 @@ bool reached(const std::vector<ForecastStudy>& studies) {
   return good;
 }
 
+/// A run that goes on needs its first model's; one that begins removes what an earlier one left in its
+/// folder.
+void check_checkpoints(const RecipeContext& context, const std::vector<ForecastStudy>& studies) {
+  const auto& settings = static_cast<const ForecastSettings&>(context.settings());
+  bool first = true;
+  for (const ForecastStudy& study : studies)
+    for (const char* kind : kModels) {
+      if (settings.models != "all" && settings.models != kind) continue;
+      const std::string path = settings.run_dir + "/" + checkpoint_of(study.data.name, kind);
+      if (!context.hooks().resume)
+        std::remove(path.c_str());
+      else if (first && !path_exists(path))
+        detail::throw_data(path + ": expected the checkpoint of the first model");
+      first = false;
+    }
+}
+
 RecipeResult run(RecipeContext& context) {
   const auto& settings = static_cast<const ForecastSettings&>(context.settings());
   GPUNN_CHECK(settings.weights.empty(),
@@ -160,6 +186,7 @@ RecipeResult run(RecipeContext& context) {
   std::vector<ForecastStudy> studies;
   for (ForecastData& data : detail::load_forecast_data(settings))
     studies.push_back(begin_study(std::move(data), settings.horizon));
+  check_checkpoints(context, studies);
   RecipeResult result;
   detail::RunTotals totals;
   StateDict weights;
@@ -200,6 +227,7 @@ const Recipe kForecastLstm{
     "airline-passengers, daily-min-temperatures, generated",
     "generated series: LSTM and GRU MAE <= 2.9; every model below both baselines on the others",
     [] { return std::unique_ptr<RunSettings>(std::make_unique<ForecastSettings>()); },
-    run};
+    run,
+    true};
 
 }  // namespace gpunn

@@ -11,6 +11,7 @@
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/schedule.h"
+#include "gpunn/models/recipes/detail/text_checkpoint.h"
 #include "gpunn/models/recipes/detail/text_run.h"
 #include "gpunn/training/checkpoint.h"
 #include "gpunn/training/clip_grad.h"
@@ -129,9 +130,10 @@ NewNames invent(CharRnn& model, const Names& names, const NamesSettings& s) {
 }
 
 TrainResult train_names(RecipeContext& context, CharRnn& model, const Names& names,
-                        std::vector<detail::TextSample>& samples) {
+                        detail::TextCarried& carried) {
   const auto& s = static_cast<const NamesSettings&>(context.settings());
-  if (!s.weights.empty()) load_weights(s.weights, model);
+  const bool resume = context.hooks().resume;
+  if (!s.weights.empty() && !resume) load_weights(s.weights, model);
   const std::unique_ptr<Optimizer> optimizer = s.make_optimizer(model.parameters());
   std::vector<std::int64_t> rows(names.train.size());
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
@@ -150,27 +152,35 @@ TrainResult train_names(RecipeContext& context, CharRnn& model, const Names& nam
     optimizer->step();
     return loss.detach();
   };
+  TrainerOptions options{.epochs = s.epochs, .max_steps = s.steps, .stop = context.hooks().stop};
+  options.progress = context.hooks().progress;
+  options.schedule = detail::make_schedule(s.schedule, *optimizer, {s.epochs, loader.size(), s.steps});
+  const detail::TextCheckpoint checkpoint(context, {model, *optimizer, options.schedule});
+  if (resume) options.start = checkpoint.load(carried);
+  RunFolder& folder = context.folder();
+  detail::write_vocabulary(folder, names.vocab);
   const auto sample = [&](std::int64_t steps) {
     std::string text;
     TokenSampler sampler({.temperature = s.temperature}, s.seed);
     for (int i = 0; i < 5; ++i) text += draw_name(model, names, sampler) + (i < 4 ? "  " : "");
-    samples.push_back({steps, text});
+    carried.samples.push_back({steps, text});
   };
-  sample(0);
-  TrainerOptions options{.epochs = s.epochs, .max_steps = s.steps, .stop = context.hooks().stop};
+  if (!resume) sample(0);
   options.on_epoch = [&](const EpochRecord& record) {
-    context.folder().append_metrics(record_line(record));
-    sample(record.steps);
+    folder.append_metrics(record_line(record));
+    if (record.position.step == 0) sample(record.steps);
+    checkpoint.save(carried, record.position);
     char text[120];
     std::snprintf(text, sizeof text, "epoch %lld  train loss %.4f  validation loss %.4f  %.0f s",
                   static_cast<long long>(record.epoch), record.train_loss,
                   record.test ? record.test->loss : 0, record.seconds);
     context.say(text);
   };
-  options.progress = context.hooks().progress;
-  options.schedule = detail::make_schedule(s.schedule, *optimizer, {s.epochs, loader.size(), s.steps});
-  return train(
-      step, loader, [&] { return evaluate_names(model, names.validation, context.device()); }, options);
+  TrainResult trained =
+      train(step, loader, [&] { return evaluate_names(model, names.validation, context.device()); }, options);
+  // In the middle of an epoch: what a run that goes on from here will not show.
+  if (carried.samples.empty() || carried.samples.back().step != trained.steps) sample(trained.steps);
+  return trained;
 }
 
 void write_report(RecipeContext& context, CharRnn& model, const Names& names, const NewNames& invented,
@@ -182,9 +192,8 @@ void write_report(RecipeContext& context, CharRnn& model, const Names& names, co
                   : result.reached ? Tone::good
                                    : Tone::bad);
   report.figure("training loss", detail::fixed(result.train_loss, 3), "of the last pass");
-  report.figure(
-      "new names", std::to_string(invented.names.size()),
-      "of " + std::to_string(invented.drawn) + " drawn; " + std::to_string(invented.known) + " were known");
+  report.figure("new names", std::to_string(invented.names.size()),
+                "of " + std::to_string(invented.drawn) + " drawn; known: " + std::to_string(invented.known));
   detail::report_verdict(report, context, result);
   report.section("New names");
   std::vector<std::vector<std::string>> rows;
@@ -214,14 +223,13 @@ void write_report(RecipeContext& context, CharRnn& model, const Names& names, co
 RecipeResult run(RecipeContext& context) {
   const auto& s = static_cast<const NamesSettings&>(context.settings());
   const Names names = load(s);
-  context.folder();
   CharRnn model({.vocabulary = names.vocab.size(),
                  .embedding = s.embedding,
                  .hidden = s.hidden,
                  .mode = RnnMode::lstm,
                  .dropout = s.dropout});
-  std::vector<detail::TextSample> samples;
-  const TrainResult trained = train_names(context, model, names, samples);
+  detail::TextCarried carried;
+  const TrainResult trained = train_names(context, model, names, carried);
   RecipeResult result = detail::batch_result(context, trained, model);
   const NewNames invented = invent(model, names, s);
   result.metric("validation_loss", result.test_loss.value_or(0));
@@ -232,7 +240,7 @@ RecipeResult run(RecipeContext& context) {
   std::string line;
   for (const std::string& name : invented.names) line += (line.empty() ? "" : ", ") + name;
   context.say(line);
-  write_report(context, model, names, invented, samples, result);
+  write_report(context, model, names, invented, carried.samples, result);
   return result;
 }
 
@@ -244,6 +252,7 @@ const Recipe kNames{"names",
                     "names",
                     "validation loss <= 2.10 nats a character; 20 new names",
                     [] { return std::unique_ptr<RunSettings>(std::make_unique<NamesSettings>()); },
-                    run};
+                    run,
+                    true};
 
 }  // namespace gpunn

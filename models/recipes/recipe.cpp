@@ -101,7 +101,9 @@ std::span<const Recipe* const> recipes() noexcept {
       &kDetectShapes,
       // Sequences.
       &kCharRnn, &kVanishingGradient, &kShakespeareLstm, &kShakespeareGru, &kForecastLstm, &kSentiment,
-      &kNames};
+      &kNames,
+      // Attention.
+      &kAttentionDemo, &kPositionalEncoding, &kShakespeareGpt, &kBertMlm, &kT5Toy, &kVit};
   return kAll;
 }
 

@@ -169,7 +169,9 @@ RecipeResult run(RecipeContext& context) {
                 .data = train_rows,
                 .loss = [&](const Batch& batch) { return loss(model(batch.inputs), batch.targets); },
                 .test = [&] { return evaluate(model, loss, test); },
-                .shuffle = false});
+                .shuffle = false,
+                .checkpoint = "checkpoint.safetensors",
+                .resume = context.hooks().resume});
   RecipeResult result = detail::batch_result(context, trained, model);
   const std::vector<double> positive =
       detail::positive_probabilities(model, data.test_ids, settings.max_length, context.device());
@@ -193,6 +195,7 @@ const Recipe kSentiment{"sentiment",
                         "rt-polarity",
                         "test accuracy >= 73 %",
                         [] { return std::unique_ptr<RunSettings>(std::make_unique<SentimentSettings>()); },
-                        run};
+                        run,
+                        true};
 
 }  // namespace gpunn

@@ -62,7 +62,8 @@ void write_sentiment_report(RecipeContext& context, const SentimentData& data,
                 result.stopped   ? Tone::neutral
                 : result.reached ? Tone::good
                                  : Tone::bad);
-  report.figure("where it is sure", percent(sure.accuracy(), 1), percent(sure.neutral(), 1) + " neutral");
+  report.figure("where it is sure", sure.sure > 0 ? percent(sure.accuracy(), 1) : "nowhere",
+                percent(sure.neutral(), 1) + " neutral");
   report.figure("words", std::to_string(data.vocab.size()),
                 concat("that occur ", settings.min_count, " times or more"));
   report_verdict(report, context, result);

@@ -7,6 +7,7 @@
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/schedule.h"
+#include "gpunn/models/recipes/detail/text_checkpoint.h"
 #include "gpunn/models/recipes/detail/text_run.h"
 #include "gpunn/training/checkpoint.h"
 #include "gpunn/training/clip_grad.h"
@@ -22,18 +23,22 @@ constexpr double kWanted = 1.65;  // nats a character
 constexpr std::int64_t kShownAt[] = {100, 500, 1000, 2500};
 
 struct ShakespeareSettings : detail::CharNetSettings {
-  RnnMode mode;
+  std::string cell;
   std::int64_t layers = 1;
   std::int64_t length = 64;
   std::int64_t sample = 400;
   // Warm-up and a falling rate: 5,000 steps are few.
-  explicit ShakespeareSettings(RnnMode m) : CharNetSettings(256, 64, 0.8), mode(m) {
+  explicit ShakespeareSettings(RnnMode m) : CharNetSettings(256, 64, 0.8), cell(detail::cell_name(m)) {
     epochs = 0, steps = 5000, batch_size = 32, lr = 4e-3;
     schedule.schedule = "cosine";
     schedule.warmup_steps = 100;
   }
   std::vector<Field> fields() override {
     std::vector<Field> all = CharNetSettings::fields();
+    all.push_back({.name = "cell",
+                   .value = &cell,
+                   .help = "kind of recurrent unit; tanh and relu are those of a plain net",
+                   .choices = {"lstm", "gru", "tanh", "relu"}});
     all.push_back({"layers", &layers, "recurrent layers", 1, 16});
     all.push_back({"length", &length, "characters of a window, through which gradients go", 1, 4096});
     all.push_back({"sample", &sample, "characters of a sample", 1, 100000});
@@ -98,33 +103,39 @@ void write_report(RecipeContext& context, CharRnn& model, const ShakespeareData&
 RecipeResult run(RecipeContext& context) {
   auto& s = static_cast<ShakespeareSettings&>(context.settings());
   const ShakespeareData data = load(s);
-  RunFolder& folder = context.folder();
   CharRnn model({.vocabulary = data.vocab.size(),
                  .embedding = s.embedding,
                  .hidden = s.hidden,
-                 .mode = s.mode,
+                 .mode = detail::cell_of(s.cell),
                  .num_layers = s.layers,
                  .dropout = s.dropout});
-  if (!s.weights.empty()) load_weights(s.weights, model);
+  const bool resume = context.hooks().resume;
+  if (!s.weights.empty() && !resume) load_weights(s.weights, model);
   const std::unique_ptr<Optimizer> optimizer = s.make_optimizer(model.parameters());
   const std::int64_t windows = data.train->windows();
   const std::int64_t epochs =
       s.epochs > 0 ? s.epochs : std::max<std::int64_t>((s.steps + windows - 1) / windows, 1);
-  std::vector<detail::TextSample> samples;
-  const auto sample = [&](std::int64_t step) {
-    samples.push_back({step, detail::sample_text(model, data.vocab, "\n", s.sample, s.temperature, s.seed)});
-  };
-  sample(0);
   TrainerOptions options{.epochs = epochs, .max_steps = s.steps, .stop = context.hooks().stop};
   options.progress = context.hooks().progress;
+  options.schedule = detail::make_schedule(s.schedule, *optimizer, {epochs, windows, s.steps});
+  const detail::TextCheckpoint checkpoint(context, {model, *optimizer, options.schedule, data.train.get()});
+  detail::TextCarried carried;
+  if (resume) options.start = checkpoint.load(carried);
+  RunFolder& folder = context.folder();
+  detail::write_vocabulary(folder, data.vocab);
+  const auto sample = [&](std::int64_t step) {
+    carried.samples.push_back(
+        {step, detail::sample_text(model, data.vocab, "\n", s.sample, s.temperature, s.seed)});
+  };
+  if (!resume) sample(0);
   options.on_epoch = [&](const EpochRecord& record) {
     folder.append_metrics(record_line(record));
+    checkpoint.save(carried, record.position);
     say_epoch(context, record);
   };
   options.on_step = [&](const TrainPosition& at, const Batch&, const Tensor&) {
     if (std::find(std::begin(kShownAt), std::end(kShownAt), at.steps) != std::end(kShownAt)) sample(at.steps);
   };
-  options.schedule = detail::make_schedule(s.schedule, *optimizer, {epochs, windows, s.steps});
   const TrainResult trained = detail::train_streams(
       {.model = model,
        .data = data.train,
@@ -133,14 +144,15 @@ RecipeResult run(RecipeContext& context) {
        .clip = [&](const std::vector<Tensor>& p) { clip_grad_norm_(p, s.clip); },
        .test =
            [&] { return detail::evaluate_streams(model, *data.validation, s.batch_size, context.device()); },
-       .workers = s.workers},
+       .workers = s.workers,
+       .state = &carried.state},
       context.device(), options);
-  sample(trained.steps);
+  if (carried.samples.empty() || carried.samples.back().step != trained.steps) sample(trained.steps);
 
   RecipeResult result = detail::batch_result(context, trained, model);
   result.metric("validation_loss", result.test_loss.value_or(0));
   result.reached = !result.stopped && result.test_loss && *result.test_loss <= kWanted;
-  write_report(context, model, data, trained, samples, result);
+  write_report(context, model, data, trained, carried.samples, result);
   return result;
 }
 
@@ -157,7 +169,8 @@ const Recipe kShakespeareLstm{"shakespeare-lstm",
                               "tinyshakespeare",
                               "validation loss <= 1.65 nats a character after 5,000 steps",
                               settings<RnnMode::lstm>,
-                              run};
+                              run,
+                              true};
 
 const Recipe kShakespeareGru{"shakespeare-gru",
                              "sequences",
@@ -165,6 +178,7 @@ const Recipe kShakespeareGru{"shakespeare-gru",
                              "tinyshakespeare",
                              "validation loss <= 1.65 nats a character after 5,000 steps",
                              settings<RnnMode::gru>,
-                             run};
+                             run,
+                             true};
 
 }  // namespace gpunn

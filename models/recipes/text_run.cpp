@@ -1,12 +1,32 @@
 #include "gpunn/models/recipes/detail/text_run.h"
 
 #include <set>
+#include <utility>
 
 #include "gpunn/core/autograd.h"
+#include "gpunn/io/file.h"
 #include "gpunn/layers/functional.h"
+#include "gpunn/models/text_model.h"
 #include "gpunn/training/data_loader.h"
 
 namespace gpunn::detail {
+
+namespace {
+constexpr std::pair<RnnMode, const char*> kCells[] = {
+    {RnnMode::lstm, "lstm"}, {RnnMode::gru, "gru"}, {RnnMode::tanh, "tanh"}, {RnnMode::relu, "relu"}};
+}  // namespace
+
+const char* cell_name(RnnMode mode) {
+  for (const auto& [cell, name] : kCells)
+    if (cell == mode) return name;
+  throw_invalid("expected a cell with a name");
+}
+
+RnnMode cell_of(std::string_view name) {
+  for (const auto& [cell, known] : kCells)
+    if (name == known) return cell;
+  throw_invalid(concat("expected the cell lstm, gru, tanh or relu, got ", name));
+}
 
 std::vector<Field> CharNetSettings::fields() {
   std::vector<Field> all = AdamSettings::fields();
@@ -18,11 +38,17 @@ std::vector<Field> CharNetSettings::fields() {
   return all;
 }
 
+void write_vocabulary(const RunFolder& folder, const CharacterVocab& vocab) {
+  write_file_atomic(folder.file(kVocabularyFile), vocab.state());
+}
+
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options) {
   const DataLoader loader(
       run.data, {.batch_size = run.streams, .workers = static_cast<int>(run.workers), .device = device});
-  RecurrentState state;
-  std::int64_t window = 0;
+  RecurrentState own;
+  RecurrentState& state = run.state ? *run.state : own;
+  std::int64_t window = options.start.step % run.data->windows();
+  GPUNN_CHECK(window == 0 || state.h.defined(), "expected the state that window ", window, " begins with");
   const TrainStep step = [&](const Batch& batch) {
     if (window == 0) state = {};
     window = (window + 1) % run.data->windows();

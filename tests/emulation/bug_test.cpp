@@ -75,6 +75,8 @@ constexpr Row kRows[] = {
     {"grid_acquire", luck, luck, tsan},
     {"grid_missing_arrival", report, report, report},
     {"grid_ordinary_launch", report, report, report},
+    {"grid_streams_ok", nothing, nothing, nothing},
+    {"grid_streams_event", luck, luck, tsan},
     {"grid_shared_ok", nothing, nothing, nothing},
     {"grid_shared_oob", report, ubsan, luck},
     {"higher_block_ok", nothing, nothing, nothing},
@@ -176,11 +178,13 @@ TEST(PlantedBugOrders, OtherBlocksShowAWriteAfterTheArrival) {
 
 // A process may end while kernels run and more wait: at once, with its own exit code.
 TEST(ProcessRace, ExitsWithWorkPending) {
-  const auto start = std::chrono::steady_clock::now();
-  const Outcome outcome = run_bugs("", "exit_pending");
-  EXPECT_EQ(outcome.status, 7) << outcome.text;
-  EXPECT_EQ(outcome.text, "");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  for (const char* name : {"exit_pending", "exit_grid"}) {
+    const auto start = std::chrono::steady_clock::now();
+    const Outcome outcome = run_bugs("GPUNN_EMU_THREADS=1", name);
+    EXPECT_EQ(outcome.status, 7) << outcome.text;
+    EXPECT_EQ(outcome.text, "") << name;  // nothing that a thread holds is a leak
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  }
 }
 
 TEST(ProcessRace, EnvironmentDecidesDevicesAndMemory) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <thread>
 
 #include "tests/emulation/bug_kernels.h"
@@ -198,6 +199,36 @@ bool exchange(GridBug bug) {
   return near_all(y.download(), expected_exchange(x.host, kExchangeShape));
 }
 
+// Two co-resident launches in two streams: the second takes what the first wrote before its last barrier.
+bool two_grids(bool event) {
+  DeviceArray<float> x(small_numbers(kCount)), values(kCount), y(kCount), more_values(kCount), z(kCount);
+  DeviceArray<unsigned> counters(std::vector<unsigned>{0, 0});
+  cudaStream_t first, second;
+  cudaEvent_t end;
+  require_success(cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking), "stream");
+  require_success(cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking), "stream");
+  require_success(cudaEventCreateWithFlags(&end, cudaEventDisableTiming), "event");
+  require_success(launch_exchange(GridBug::none, kExchangeShape,
+                                  {x.data(), values.data(), y.data(), counters.data()}, first),
+                  "launch");
+  if (event) {
+    require_success(cudaEventRecord(end, first), "record");
+    require_success(cudaStreamWaitEvent(second, end), "wait");
+  } else {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // by luck the first has ended
+  }
+  require_success(launch_exchange(GridBug::none, kExchangeShape,
+                                  {values.data(), more_values.data(), z.data(), counters.data() + 1}, second),
+                  "launch");
+  require_success(cudaDeviceSynchronize(), "synchronise");
+  cudaStreamDestroy(first);
+  cudaStreamDestroy(second);
+  cudaEventDestroy(end);
+  ExchangeShape before_last = kExchangeShape;
+  --before_last.rounds;
+  return near_all(z.download(), expected_exchange(expected_exchange(x.host, before_last), kExchangeShape));
+}
+
 bool grid_shared(int offset) {
   DeviceArray<unsigned> counter(std::vector<unsigned>{0});
   return check([&](auto* x, auto* y) { return launch_grid_shared_offset(offset, x, y, counter.data()); }, 0,
@@ -218,6 +249,19 @@ bool higher_block(bool coresident) {
   cudaStream_t stream;
   require_success(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "stream");
   for (int i = 0; i < 20; ++i) require_success(launch_long(y.data(), 2'000'000, stream), "launch");
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  std::exit(7);
+}
+
+// The same on a fiber of co-resident blocks, after kernels that ran in the ordinary way.
+[[noreturn]] void exit_with_a_grid_running() {
+  DeviceArray<float> x(small_numbers(kCount)), values(kCount), y(kCount);
+  DeviceArray<unsigned> counter(std::vector<unsigned>{0});
+  for (int i = 0; i < 20; ++i) require_success(launch_block_counts(true, y.data()), "launch");
+  require_success(cudaDeviceSynchronize(), "synchronise");
+  constexpr ExchangeShape kEndless{2, 64, std::numeric_limits<int>::max()};
+  const ExchangeMemory memory{x.data(), values.data(), y.data(), counter.data()};
+  require_success(launch_exchange(GridBug::none, kEndless, memory), "launch");
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   std::exit(7);
 }
@@ -289,6 +333,8 @@ const Case kCases[] = {
     {"grid_acquire", [] { return exchange(GridBug::no_acquire); }},
     {"grid_missing_arrival", [] { return exchange(GridBug::missing_arrival); }},
     {"grid_ordinary_launch", [] { return exchange(GridBug::ordinary_launch); }},
+    {"grid_streams_ok", [] { return two_grids(true); }},
+    {"grid_streams_event", [] { return two_grids(false); }},
     {"grid_shared_ok", [] { return grid_shared(0); }},
     {"grid_shared_oob", [] { return grid_shared(1); }},
     {"higher_block_ok", [] { return higher_block(true); }},
@@ -297,6 +343,7 @@ const Case kCases[] = {
 
 int run(const char* name) {
   if (std::strcmp(name, "exit_pending") == 0) exit_with_pending_work();
+  if (std::strcmp(name, "exit_grid") == 0) exit_with_a_grid_running();
   if (std::strcmp(name, "devices") == 0) {
     print_devices();
     return 0;

@@ -140,6 +140,20 @@ void add_activations(Suite& suite) {
   }
 }
 
+void add_gated(Suite& suite) {
+  for (int i = 0; i < MapGroup<GatedFunction>::kFunctions; ++i) {
+    CaseOptions o;
+    o.fills = {{"a", fill::normal(0, 2)}};
+    o.scale = Scale::operand;  // the tails of the activation, as above
+    add_shapes(suite, nth<GatedFunction>(i), o);
+    CaseOptions gradient;
+    gradient.fills = {{"b", fill::normal(0, 2)}};
+    gradient.scale = Scale::operand;
+    gradient.c = 8;
+    add_shapes(suite, nth<GatedGrad>(i), gradient);
+  }
+}
+
 void add_math(Suite& suite) {
   for (int i = 0; i < MapGroup<MathFunction>::kFunctions; ++i) {
     const auto f = nth<MathFunction>(i);
@@ -234,6 +248,7 @@ void add_comparisons_of(Suite& suite, double s) {
 
 void add_elementwise_functions_cases(Suite& suite) {
   add_activations(suite);
+  add_gated(suite);
   add_math(suite);
   add_binary_math(suite);
   add_selections(suite);

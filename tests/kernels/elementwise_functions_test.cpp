@@ -202,6 +202,8 @@ TEST_P(ElementwiseFunctionsDevice, SpecialValuesOfActivations) {
   expect_same(logsigmoid(x), {kNaN, 0, -kInf, -0.69314718f, -0.31326169f, -1.3132617f}, "logsigmoid");
   expect_same(prelu(make({kNaN, 2, -2}), make({0.25f})), {kNaN, 2, -0.5f}, "prelu");
   expect_same(glu(make({1, 2, 0, 200})), {0.5f, 2}, "glu");
+  expect_same(swiglu(make({0, 200}), make({3, 2})), {0, 400}, "swiglu");
+  expect_same(geglu(make({0, 200}), make({3, 2})), {0, 400}, "geglu");
 }
 
 TEST_P(ElementwiseFunctionsDevice, SpecialValuesOfMathematicalFunctions) {

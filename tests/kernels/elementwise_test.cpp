@@ -403,6 +403,8 @@ std::vector<Differentiable> functions_of_several() {
   const Fill off_zero = fill::avoid(0, 0.05, fill::normal(0, 1));
   return {
       {"glu", [](const Inputs& in) { return glu(in[0], 0); }, {{{4, 3}, any}}},
+      {"swiglu", [](const Inputs& in) { return swiglu(in[0], in[1]); }, {{{2, 3}, any}, {{3}, any}}},
+      {"geglu", [](const Inputs& in) { return geglu(in[0], in[1]); }, {{{3}, any}, {{2, 3}, any}}},
       {"prelu", [](const Inputs& in) { return prelu(in[0], in[1]); }, {{{2, 3, 2}, off_zero}, {{3}, any}}},
       {"prelu, one weight",
        [](const Inputs& in) { return prelu(in[0], in[1]); },

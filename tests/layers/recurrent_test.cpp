@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "gpunn/core/random.h"
+#include "gpunn/core/runtime.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
 #include "gpunn/kernels/movement/movement.h"
 #include "gpunn/kernels/reduce/reduce.h"
@@ -17,6 +18,10 @@
 #include "tests/support/devices.h"
 #include "tests/support/golden_lists.h"
 #include "tests/support/hashed_values.h"
+
+#if GPUNN_EMULATED
+#include "gpunn/core/emulation/config.h"
+#endif
 
 namespace gpunn {
 namespace {
@@ -131,22 +136,20 @@ RecurrentState initial_state(Module& module, const Case& c, Device device) {
   return {make(110), with_c ? make(111) : Tensor()};
 }
 
-class RecurrentLayersTest : public testing::DeviceTest {};
-GPUNN_ON_EVERY_DEVICE(RecurrentLayersTest);
-
-TEST_P(RecurrentLayersTest, EqualPyTorchs) {
+/// Every stored case, on `device`.
+void expect_pytorchs(Device device) {
   std::size_t run = 0;
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
     const auto& want = golden().at(c.name);
     const std::unique_ptr<Module> layer = c.make();
     testing::fill_state(*layer);
-    layer->to(device());
-    const Tensor x = testing::hashed(c.shape, 100).to(device()).requires_grad_();
-    const RecurrentState first = initial_state(*layer, c, device());
+    layer->to(device);
+    const Tensor x = testing::hashed(c.shape, 100).to(device).requires_grad_();
+    const RecurrentState first = initial_state(*layer, c, device);
     const Result got = call(*layer, x, first, c);
     const auto weighted = [&](const Tensor& t, std::uint32_t i) {
-      return sum(t * testing::hashed(t.shape(), i).to(device()));
+      return sum(t * testing::hashed(t.shape(), i).to(device));
     };
     Tensor loss = weighted(got.last.h, 102);
     if (got.y.defined()) loss = loss + weighted(got.y, 101);
@@ -164,6 +167,41 @@ TEST_P(RecurrentLayersTest, EqualPyTorchs) {
   }
   EXPECT_EQ(run, golden().size());
 }
+
+class RecurrentLayersTest : public testing::DeviceTest {};
+GPUNN_ON_EVERY_DEVICE(RecurrentLayersTest);
+
+TEST_P(RecurrentLayersTest, EqualPyTorchs) { expect_pytorchs(device()); }
+
+// Whole layers, bidirectional and packed ones too, on each implementation of the steps by itself: alone they
+// run where they come first.
+TEST_P(RecurrentLayersTest, EqualPyTorchsOnEachImplementation) {
+  using Names = std::vector<const char*>;
+  for (const char* name : device().is_cpu() ? Names{"cpu", "ref"} : Names{"persistent", "steps"}) {
+    SCOPED_TRACE(name);
+    Runtime runtime({.forced = std::string("rnn=") + name});
+    const RuntimeScope scope(runtime);
+    expect_pytorchs(device());
+  }
+}
+
+#if GPUNN_EMULATED
+// That it is the persistent one which runs where it is asked for, and where nothing is.
+TEST(RecurrentLayers, PersistentStepsAreOneLaunch) {
+  const auto launches = [](const char* forced) {
+    Runtime runtime({.forced = forced});
+    const RuntimeScope scope(runtime);
+    LSTM layer(3, 4);
+    layer.to(Device::cuda(0));
+    const Tensor x = testing::hashed({9, 2, 3}, 100).to(Device::cuda(0));
+    const std::uint64_t before = emu::stats().launches;
+    layer(x);
+    return emu::stats().launches - before;
+  };
+  EXPECT_EQ(launches("rnn=steps"), launches("rnn=persistent") + 8);
+  EXPECT_EQ(launches(""), launches("rnn=persistent"));
+}
+#endif
 
 std::vector<std::string> keys_of(Module& module) {
   std::vector<std::string> keys;

@@ -3,6 +3,7 @@
 
 namespace gpunn::parity {
 
+void add_attention_cases(Suite& suite);
 void add_chain_cases(Suite& suite);
 void add_conv2d_cases(Suite& suite);
 void add_count_cases(Suite& suite);
@@ -24,12 +25,14 @@ void add_reduce_cases(Suite& suite);
 void add_resize_cases(Suite& suite);
 void add_rnn_cases(Suite& suite);
 void add_rnn_layer_cases(Suite& suite);
+void add_rotary_cases(Suite& suite);
 void add_scan_cases(Suite& suite);
 void add_softmax_cases(Suite& suite);
 void add_sort_cases(Suite& suite);
 
 Suite all_cases() {
   Suite suite;
+  add_attention_cases(suite);
   add_chain_cases(suite);
   add_conv2d_cases(suite);
   add_count_cases(suite);
@@ -51,6 +54,7 @@ Suite all_cases() {
   add_resize_cases(suite);
   add_rnn_cases(suite);
   add_rnn_layer_cases(suite);
+  add_rotary_cases(suite);
   add_scan_cases(suite);
   add_softmax_cases(suite);
   add_sort_cases(suite);

@@ -102,6 +102,23 @@ TEST(TrainerCpuTest, StopsWhereAsked) {
   EXPECT_TRUE(none.test) << "the model as it is, evaluated";
 }
 
+TEST(TrainerCpuTest, TheMeanOfABrokenEpochGoesOn) {
+  manual_seed(3);
+  Problem whole(Device::cpu(), 70);  // five steps, the last one smaller
+  const double mean = whole.run({.epochs = 2}).train_loss;
+  manual_seed(3);
+  Problem parts(Device::cpu(), 70);
+  TrainPosition at;
+  for (const std::int64_t steps : {2, 7, 8, 10})
+    at = parts.run({.epochs = 2, .start = at, .max_steps = steps}).position;
+  EXPECT_EQ(at.epoch, 2);
+  EXPECT_EQ(at.loss_samples, 70);
+  EXPECT_EQ(at.loss_sum / 70, mean);
+  const TrainResult none = parts.run({.epochs = 2, .start = at});
+  EXPECT_EQ(none.steps, 10);
+  EXPECT_EQ(none.train_loss, mean) << "of the epoch before";
+}
+
 TEST(TrainerCpuTest, RecordsAsOftenAsAsked) {
   Problem setup(Device::cpu(), 32);
   std::vector<std::int64_t> recorded, tested;

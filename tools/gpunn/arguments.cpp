@@ -102,6 +102,27 @@ void Arguments::option(const std::string& names, std::string& out, const std::st
   state_->options.push_back({left_of(names, metavar), help});
 }
 
+void Arguments::option_if_given(const std::string& names, std::string& out, bool& given,
+                                const std::string& metavar, const std::string& help) {
+  state_->app
+      .add_option_function<std::string>(names,
+                                        [&out, &given](const std::string& text) {
+                                          out = text;
+                                          given = true;
+                                        })
+      ->take_last();
+  state_->note(names);
+  state_->options.push_back({left_of(names, metavar), help});
+}
+
+void Arguments::list(const std::string& names, std::vector<std::string>& out, const std::string& metavar,
+                     const std::string& help) {
+  // One value each time: what follows it is no second one.
+  state_->app.add_option(names, out)->allow_extra_args(false);
+  state_->note(names);
+  state_->options.push_back({left_of(names, metavar), help});
+}
+
 void Arguments::flag_with_value(const std::string& name, std::string& out, const std::string& implied,
                                 const std::string& metavar, const std::string& help) {
   state_->app.add_flag(name + "{" + implied + "}", out)->take_last();

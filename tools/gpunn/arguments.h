@@ -26,6 +26,12 @@ class Arguments {
   void flag(const std::string& names, bool& out, const std::string& help);
   void option(const std::string& names, std::string& out, const std::string& metavar,
               const std::string& help);
+  /// The same, and whether the option was there: its value may be empty.
+  void option_if_given(const std::string& names, std::string& out, bool& given, const std::string& metavar,
+                       const std::string& help);
+  /// An option that may be there several times.
+  void list(const std::string& names, std::vector<std::string>& out, const std::string& metavar,
+            const std::string& help);
   /// A flag that may bring a value: "--name" writes `implied`, "--name=VALUE" the value.
   void flag_with_value(const std::string& name, std::string& out, const std::string& implied,
                        const std::string& metavar, const std::string& help);

@@ -39,6 +39,7 @@ struct Command {
 };
 
 int run_train(Words arguments);
+int run_generate(Words arguments);
 int run_recipes(Words arguments);
 int run_data(Words arguments);
 int run_info(Words arguments);

@@ -19,6 +19,7 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"train", "run a recipe: train, evaluate, write a report", run_train},
+    {"generate", "continue a text with a stored model", run_generate},
     {"recipes", "list the recipes with the figure each must reach", run_recipes},
     {"data", "say which data sets were found where", run_data},
     {"info", "version, build, devices and libraries", run_info},

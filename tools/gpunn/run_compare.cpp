@@ -144,8 +144,7 @@ HashComparison compare_hashes(StepHashReader& reader_a, StepHashReader& reader_b
 
 bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
-// Where the losses of the steps are compared, those of epochs are not: a resumed run's is a mean over part of
-// its first one.
+// Where the losses of the steps are compared, those of epochs say nothing more.
 MetricComparison compare_metrics(const std::string& a, const std::string& b, bool train_loss) {
   const std::vector<EpochRecord> of_a = read_history(a), of_b = read_history(b);
   MetricComparison out;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "gpunn/layers/module.h"
 #include "gpunn/models/recipes/recipe.h"
@@ -20,13 +21,19 @@ struct BatchRun {
   std::int64_t epochs = 0;             // 0: as the settings say
   std::int64_t batch_size = 0;         // likewise
   std::int64_t evaluate_every = 1;
+  double clip = 0;          // largest norm of the gradients together; 0: none
   bool quiet = false;       // no line for each epoch
   bool shuffle = true;      // not for data that order their rows themselves
   bool use_weights = true;  // start from the settings' weights; not for a model they are not of
+  /// File of the run folder that is written with every evaluation and at the end; empty: none.
+  std::string checkpoint{};
+  bool resume = false;  // goes on from it
 };
 
 /// Trains with the optimizer and the schedule of the context's settings, which are BatchSettings, from their
-/// weights where they name a file. Every epoch's record is appended to the metrics.
+/// weights where they name a file. Every epoch's record is appended to the metrics. With `resume` the result
+/// is that of a run that was never stopped, its history too, but for the seconds; DataError names a
+/// checkpoint that is missing, damaged, or of another run.
 TrainResult train_batches(RecipeContext& context, const BatchRun& run);
 
 /// What a run of one model has in common: counts, rate, losses; the weights are written and hashed.

@@ -19,6 +19,10 @@
 
 namespace gpunn::detail {
 
+/// "lstm", "gru", "tanh", "relu"; of another name cell_of() throws InvalidArgument.
+const char* cell_name(RnnMode mode);
+RnnMode cell_of(std::string_view name);
+
 /// Settings of recipes that train a character model with Adam.
 struct CharNetSettings : AdamSettings {
   std::int64_t hidden, embedding;
@@ -40,10 +44,16 @@ struct StreamRun {
   double loss_scale = 1;  // of what backward begins with; the losses told are means over characters
   std::function<Evaluation()> test{};
   std::int64_t workers = 0;  // threads that prepare batches
+  /// The state after the last window; undefined where an epoch begins. A run that starts in the middle of an
+  /// epoch brings it, after each step it is that step's.
+  RecurrentState* state = nullptr;
 };
 
+/// What `gpunn generate` needs beside the weights.
+void write_vocabulary(const RunFolder& folder, const CharacterVocab& vocab);
+
 /// Truncated back-propagation: a step for each window, the state carried without its history and begun anew
-/// with each epoch.
+/// with each epoch. Throws InvalidArgument for a start in the middle of an epoch without a state.
 TrainResult train_streams(const StreamRun& run, Device device, const TrainerOptions& options);
 
 /// Mean loss of a character over all windows, the state carried, in evaluation mode.

@@ -1,0 +1,34 @@
+// Gradients of the keys and values on tensor cores.
+#include "gpunn/kernels/attention/attention_dkv.cuh"
+
+namespace gpunn {
+namespace {
+
+using namespace attention_tile;
+
+template <class T, int kDim, bool kGeneral>
+using MmaConfig = Config<T, kDim, kDim == 32 || (kDim == 64 && !kGeneral) ? 2 : 1, 4, 32>;
+
+template <class G>
+GPUNN_KERNEL __launch_bounds__(G::C::kThreads)
+    attention_bwd_dkv_mma_kernel(const __grid_constant__ AttentionBackwardProblem p,
+                                 const __grid_constant__ AttentionBackwardLaunch l) {
+  key_gradient_block<G>(p, l);
+}
+
+}  // namespace
+
+void attention_dkv_mma_cuda(const AttentionBackwardProblem& p, AttentionBackwardLaunch l, const Exec& exec) {
+  const auto start = [&](auto general) {
+    for_half_and_dim(p.dtype, p.sizes, [&](auto zero, auto dim) {
+      using G = KeyGradients<MmaConfig<decltype(zero), dim.value, general.value>, general.value,
+                             dim.value <= 128 ? dim.value : 128>;
+      const Grid grid = key_gradient_grid<G>(p, l);
+      launch("attention_bwd_dkv_mma_kernel", attention_bwd_dkv_mma_kernel<G>, grid, exec, p, l);
+    });
+  };
+  if (attention_is_plain(p)) return start(std::false_type{});
+  start(std::true_type{});
+}
+
+}  // namespace gpunn

@@ -377,11 +377,10 @@ std::vector<OpInfo> op_table() {
       {"cross_entropy",
        "cross_entropy",
        {describe(kCrossEntropyForward), describe(kCrossEntropyBackward), describe(kCrossEntropyTargets)}});
-  table.push_back(
-      {"linear_cross_entropy",
-       "linear_cross_entropy",
-       {describe(kLogitStats), describe(kLogitGrad), describe(kRowLoss), describe(kScaleGrad),
-        describe(kMatmul), describe(kCrossEntropyTargets)}});
+  table.push_back({"linear_cross_entropy",
+                   "linear_cross_entropy",
+                   {describe(kLogitStats), describe(kLogitGrad), describe(kRowLoss), describe(kScaleGrad),
+                    describe(kMatmul), describe(kCrossEntropyTargets)}});
   table.push_back({"nll_loss",
                    "cross_entropy",
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});

@@ -68,7 +68,8 @@ struct Rule {
                   reduction,
                   smoothing};
     if (b.creates_graph()) return composed(in, x_shape, b.grad());
-    const Tensor dloss = b.grad().contiguous().reshape(reduction == Reduction::none ? labels.shape() : Shape{});
+    const Tensor dloss =
+        b.grad().contiguous().reshape(reduction == Reduction::none ? labels.shape() : Shape{});
     const WantedGrads wanted{b.needs(0), b.needs(1), in.bias.defined() && b.needs(2)};
     const LossGrads made = std::exchange(early, {});
     const bool at_hand = made.x.defined() || made.w.defined() || made.bias.defined();
@@ -135,8 +136,7 @@ Tensor linear_cross_entropy(const Tensor& x, const Tensor& weight, const Tensor&
                         o.reduction,
                         o.label_smoothing};
     const bool reduced = o.reduction != Reduction::none && wanted;
-    tiling = own_tiling ? *own_tiling
-                        : loss_tiling(in.rows(), in.classes(), x.dtype(), gpu, reduced);
+    tiling = own_tiling ? *own_tiling : loss_tiling(in.rows(), in.classes(), x.dtype(), gpu, reduced);
     value = loss_forward(in, tiling, grads);
     if (o.reduction == Reduction::none) value.loss = value.loss.view(target.shape());
   }

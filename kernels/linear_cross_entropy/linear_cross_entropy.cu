@@ -38,12 +38,13 @@ struct Grad {
 };
 
 struct Loss {
-  const float* stats;  // null: only count
+  const float* stats;
   const std::int64_t* target;
   float* loss;
   float* count;  // null unless mean
   std::int64_t rows, classes, ignore_index;
   float keep, smoothing;
+  bool count_only;
 };
 
 template <class T>
@@ -56,7 +57,8 @@ GPUNN_KERNEL __launch_bounds__(kBlockRowThreads) linear_cross_entropy_stats_kern
     // All threads read what was there before the barriers below, thread 0 overwrites it behind them.
     const MaxSum before = joins ? MaxSum{stats[0], stats[1]} : MaxSumOp::identity();
     MaxSum own = MaxSumOp::identity();
-    if (!ignored) for_each_in_row<kBlockRowThreads>(z, p.tile.cols, [&](std::int64_t, float v) { own.add(v); });
+    if (!ignored)
+      for_each_in_row<kBlockRowThreads>(z, p.tile.cols, [&](std::int64_t, float v) { own.add(v); });
     const MaxSum all = MaxSumOp::combine(before, block_reduce<MaxSumOp, kBlockRowThreads>(own));
     float shifted = 0.0f;
     if (p.want_sum && !ignored) {
@@ -119,14 +121,14 @@ GPUNN_KERNEL __launch_bounds__(kThreads) linear_cross_entropy_loss_kernel(Loss p
   for (std::int64_t row = threadIdx.x; row < p.rows; row += kThreads) {
     if (p.target[row] == p.ignore_index) continue;
     ++counted;
-    if (p.stats) sum += loss_of(p, row);
+    if (!p.count_only) sum += loss_of(p, row);
   }
   sum = block_reduce<SumOp, kThreads>(sum);
   counted = block_reduce<CountOp, kThreads>(counted);
   if (threadIdx.x != 0) return;
   const float count = static_cast<float>(counted);
   if (p.count) *p.count = count;
-  if (p.stats) *p.loss = p.count ? sum / count : sum;
+  if (!p.count_only) *p.loss = p.count ? sum / count : sum;
 }
 
 template <class T>
@@ -146,8 +148,12 @@ void logit_stats_cuda(const LogitStatsProblem& p, const Exec& exec) {
   if (p.tile.rows == 0) return;
   for_device_dtype(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Stats<T> s{static_cast<const T*>(p.logits), p.target,       static_cast<float*>(p.stats), p.tile,
-                     p.ignore_index,                  p.want_sum};
+    const Stats<T> s{static_cast<const T*>(p.logits),
+                     p.target,
+                     static_cast<float*>(p.stats),
+                     p.tile,
+                     p.ignore_index,
+                     p.want_sum};
     launch("linear_cross_entropy_stats_kernel", linear_cross_entropy_stats_kernel<T>,
            block_row_grid(p.tile.rows), exec, s);
   });
@@ -174,7 +180,7 @@ void logit_grad_cuda(const LogitGradProblem& p, const Exec& exec) {
 }
 
 void row_loss_cuda(const RowLossProblem& p, const Exec& exec) {
-  const Loss loss{p.count_only ? nullptr : static_cast<const float*>(p.stats),
+  const Loss loss{static_cast<const float*>(p.stats),
                   p.target,
                   static_cast<float*>(p.loss),
                   p.reduction == Reduction::mean ? static_cast<float*>(p.count) : nullptr,
@@ -182,7 +188,8 @@ void row_loss_cuda(const RowLossProblem& p, const Exec& exec) {
                   p.classes,
                   p.ignore_index,
                   static_cast<float>(1 - p.smoothing),
-                  static_cast<float>(p.smoothing)};
+                  static_cast<float>(p.smoothing),
+                  p.count_only};
   if (p.reduction == Reduction::none && p.rows == 0) return;
   if (p.reduction == Reduction::none)
     launch("linear_cross_entropy_row_loss_kernel", linear_cross_entropy_row_loss_kernel,

@@ -6,22 +6,23 @@
 //   loss_n = lse_n - (1 - s) z_nt - s / V sum_c z_nc,   t the row's label, s the label smoothing
 //   none: loss_n, 0 where ignored;   sum: their sum;   mean: sum / number of rows not ignored
 //
-// Shapes: x [*, E], weight [V, E], bias [V], target i64 [*]; the result has the target's shape for none and is
-// a scalar otherwise. dtypes: x, weight and bias alike f32, f16 or bf16, f64 on the CPU; the loss is f32 (f64
-// for f64). Logits are rounded to the dtype of x, as those of linear() are.
-// Special values and errors are cross_entropy's (cross_entropy.h), `check_targets` included.
+// Shapes: x [*, E], weight [V, E], bias [V], target i64 [*]; the result has the target's shape for none and
+// is a scalar otherwise. dtypes: x, weight and bias alike f32, f16 or bf16, f64 on the CPU; the loss is f32
+// (f64 for f64). Logits are rounded to the dtype of x, as those of linear() are. Special values and errors
+// are cross_entropy's (cross_entropy.h), `check_targets` included.
 //
 // Memory beside results and gradients: one tile of at most 64 MiB (8 MiB on the CPU while its rows stay long
 // enough), the workspace of a product, and four numbers a row. plain: N V logits and as many gradients.
 //
-// Backward, with dz_nc = (exp(z_nc - lse_n) - q_nc) dloss_n:  dx = dz w,  dw = dz^T x,  db = column sums of dz.
-// Either (where rows of all classes fit the tile and the loss is reduced to one number) forward makes the
+// Backward, with dz_nc = (exp(z_nc - lse_n) - q_nc) dloss_n:  dx = dz w,  dw = dz^T x,  db = column sums of
+// dz. Either (where rows of all classes fit the tile and the loss is reduced to one number) forward makes the
 // gradients at once, while the tile holds the logits, and backward multiplies them by dloss in place: three
 // products in all, as with stored logits. They are then held from forward on. Or forward keeps maximum and
 // sum of each row, and backward makes each tile again: four products. A second backward through the same
-// graph goes the second way. NOTES.md says where the boundary lies and why.
-// In f16 and bf16 gradients that come from several tiles are rounded after each: at most 8 times for tiles
-// within the bounds, which about doubles the error of one rounding.
+// graph goes the second way, and so does f16, always: only backward knows the factor that keeps small
+// gradients from vanishing. NOTES.md says where the boundary lies and why.
+// In f16 and bf16 gradients that come from several tiles are rounded after each: at most 8 times the first
+// way; the second way as often as there are tiles along a side, 5 for 16384 rows of 50304 classes.
 // Second derivatives: all of them, by a composed definition that does store the logits.
 // Determinism: bitwise; tiles depend on sizes and device only and are added in order.
 //

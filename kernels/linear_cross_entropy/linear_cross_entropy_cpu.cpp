@@ -37,8 +37,9 @@ void StatsRow(const LogitStatsProblem& p, std::int64_t row, float* stats) {
   if (joins) all.max = stats[0], all.sum = stats[1];
   for (std::int64_t i = 0; i < tile.cols; i += kSoftmaxBlock)
     all.Add<false>(z + i, nullptr, std::min(kSoftmaxBlock, tile.cols - i));
-  float shifted = joins ? stats[3] : 0;
+  float shifted = 0;
   if (p.want_sum) {
+    if (joins) shifted = stats[3];
     if (joins && stats[0] != all.max) shifted += static_cast<float>(tile.first) * (stats[0] - all.max);
     shifted += SumShifted(z, tile.cols, all.shift());
   }

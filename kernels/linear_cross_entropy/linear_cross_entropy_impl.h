@@ -24,7 +24,9 @@ struct LogitStatsProblem {
   DType dtype;                 // of the logits
   const void* logits;          // [rows, cols], see LogitTile
   const std::int64_t* target;  // [rows]
-  void* stats;  // acc [rows, 4]: maximum m, sum of exp(z - m), logit of the target or 0, sum of z - m or 0
+  // acc [rows, 4]: maximum m, sum of exp(z - m), logit of the target (0 before its tile), and with want_sum
+  // the sum of z - m, else 0
+  void* stats;
   LogitTile tile;
   std::int64_t ignore_index;
   bool want_sum;  // of z - m: for label smoothing

@@ -80,7 +80,10 @@ std::vector<Operand> operands(LogitGradProblem& p) {
           labels(p.target, p.tile.rows),
           {"stats", const_cast<void**>(&p.stats), acc, 4 * p.tile.rows, Role::in},
           {"count", const_cast<void**>(&p.count), acc, p.has_count, Role::in},
-          {"dloss", const_cast<void**>(&p.dloss), acc, !p.has_dloss ? 0 : p.dloss_by_row ? p.tile.rows : 1,
+          {"dloss", const_cast<void**>(&p.dloss), acc,
+           !p.has_dloss     ? 0
+           : p.dloss_by_row ? p.tile.rows
+                            : 1,
            Role::in}};
 }
 

@@ -25,7 +25,7 @@ void logit_stats_ref(const LogitStatsProblem& p, const Exec&) {
   for (std::int64_t n = 0; n < tile.rows; ++n) {
     const bool joins = tile.first > 0, ignored = p.target[n] == p.ignore_index;
     double max = joins ? stats[4 * n] : -kInfinity, sum = joins ? stats[4 * n + 1] : 0;
-    double own = joins ? stats[4 * n + 2] : 0, shifted = joins ? stats[4 * n + 3] : 0;
+    double own = joins ? stats[4 * n + 2] : 0, shifted = joins && p.want_sum ? stats[4 * n + 3] : 0;
     const double before = max;
     if (ignored) {
       max = sum = own = shifted = 0;

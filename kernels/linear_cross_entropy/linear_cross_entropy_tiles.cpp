@@ -55,8 +55,7 @@ Tensor of_rows(const Tensor& t, const Range& rows) { return t.narrow(0, rows.fir
 class Tile {
  public:
   Tile(const LossInputs& in, const LossTiling& tiling)
-      : in_(in),
-        buffer_(empty_on(in.x.context(), {tiling.rows * aligned(tiling.cols)}, in.x.dtype())) {}
+      : in_(in), buffer_(empty_on(in.x.context(), {tiling.rows * aligned(tiling.cols)}, in.x.dtype())) {}
 
   /// The logits of `rows` and `cols`.
   void make(const Range& rows, const Range& cols) {
@@ -69,7 +68,7 @@ class Tile {
 
   void statistics(const Tensor& stats) const {
     const Tensor part = of_rows(stats, rows_);
-    LogitStatsProblem p{tile_.dtype(), tile_.data(), labels_of(in_, rows_), part.data(),
+    LogitStatsProblem p{tile_.dtype(), tile_.data(),     labels_of(in_, rows_), part.data(),
                         shape(),       in_.ignore_index, in_.smoothing > 0};
     execute(kLogitStats, p, {&tile_, &in_.target}, {&part});
   }
@@ -173,7 +172,8 @@ LossTiling loss_tiling(std::int64_t rows, std::int64_t classes, DType dtype, boo
   const bool exact = dtype == DType::f32 || dtype == DType::f64;
   const std::int64_t needed = std::max(std::min(rows, least), exact ? 1 : ceil_div(rows, kHalfRoundings));
   rows = std::max<std::int64_t>(rows, 1);
-  if (reduced && fit >= needed) {
+  // In f16 not: a loss scale arrives with dloss, and a gradient that vanished without it stays zero.
+  if (reduced && dtype != DType::f16 && fit >= needed) {
     const std::int64_t wish = gpu ? fit : std::max(least, kCacheBytes / bytes / aligned(classes));
     return {std::min({rows, fit, std::max(wish, needed)}), classes, true};
   }

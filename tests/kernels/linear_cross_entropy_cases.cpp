@@ -46,8 +46,7 @@ CaseOptions options_for(const Piece& s) {
   o.scale = Scale::operand;
   o.fills = {{"logits", fill::normal(0, 2)},
              {"target", fill::every(5, kIgnore, fill::integers(0, s.classes()), 3)},
-             {"stats", earlier},
-             {"count", fill::uniform(3, 4)}};
+             {"stats", earlier}};
   o.zeros_ok = {"stats", "logits"};  // no sum asked for, no label in the tile; ignored rows
   o.small = s.tile.rows * s.tile.cols <= 400;
   return o;
@@ -70,9 +69,12 @@ enum class Arrives { nothing, one, by_row };
 /// Statistics are those of the tile's logits, as if there were no other classes.
 void add_grad(Suite& suite, const Piece& s, double smoothing, Arrives arrives, const CaseOptions& o,
               const char* what = "") {
+  CaseOptions with_count = o;
+  with_count.fills.emplace_back("count", fill::uniform(3, 4));
   constexpr const char* kArrives[] = {"", " dloss", " dloss by row"};
   suite.add(
-      kLogitGrad, name_of(s, what) + (smoothing > 0 ? " smoothing" : "") + kArrives[static_cast<int>(arrives)],
+      kLogitGrad,
+      name_of(s, what) + (smoothing > 0 ? " smoothing" : "") + kArrives[static_cast<int>(arrives)],
       [=] {
         LogitGradProblem p{};
         p.tile = s.tile, p.classes = s.classes(), p.ignore_index = kIgnore, p.smoothing = smoothing;
@@ -81,12 +83,12 @@ void add_grad(Suite& suite, const Piece& s, double smoothing, Arrives arrives, c
         p.dloss_by_row = arrives == Arrives::by_row;
         return p;
       },
-      o,
+      with_count,
       [](LogitGradProblem& p) {
         LogitTile alone = p.tile;
         alone.first = 0;
-        logit_stats_ref({p.dtype, p.logits, p.target, const_cast<void*>(p.stats), alone, p.ignore_index, false},
-                        {});
+        logit_stats_ref(
+            {p.dtype, p.logits, p.target, const_cast<void*>(p.stats), alone, p.ignore_index, false}, {});
       });
 }
 

@@ -133,6 +133,7 @@ void add_special(Suite& suite, const Piece& s) {
   o.small = false;
   o.fills = {{"logits", special_rows(s.tile.ld)}, {"target", fill::constant(0)}, {"stats", earlier_special}};
   add_tile(suite, s, o, " special values");
+  if (s.tile.first > 0) return;
   o = options_for(s);
   o.small = false;
   o.fills[0].second = fill::normal(0, 1e4);
@@ -150,6 +151,7 @@ void add_special(Suite& suite, const Piece& s) {
 void add_loss(Suite& suite, std::int64_t rows, Reduction r, double smoothing, bool count_only,
               const Fill& target, const char* what = "") {
   CaseOptions o;
+  o.dtypes = {DType::f32};  // no operand has that of the logits
   o.k = static_cast<double>(rows + 1);
   o.scale = Scale::operand;
   o.fills = {{"stats", earlier}, {"target", target}};
@@ -170,7 +172,7 @@ void add_loss(Suite& suite, std::int64_t rows, Reduction r, double smoothing, bo
 
 void add_losses(Suite& suite) {
   const Fill some = fill::every(5, kIgnore, fill::integers(0, 10), 3);
-  for (const std::int64_t rows : {0, 1, 33, 300, 1000}) {
+  for (const std::int64_t rows : {0, 1, 33, 600}) {
     for (const Reduction r : {Reduction::none, Reduction::mean, Reduction::sum})
       for (const double smoothing : {0.0, 0.3, 1.0}) add_loss(suite, rows, r, smoothing, false, some);
     add_loss(suite, rows, Reduction::mean, 0, true, some);

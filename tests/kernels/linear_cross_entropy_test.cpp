@@ -143,6 +143,7 @@ TEST_P(LinearCrossEntropy, IsTheLossOfStoredLogitsHoweverTheyAreCut) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16})
     for (const Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum})
       for (const bool more : {false, true}) {
+        if (dtype != DType::f32 && more != (reduction == Reduction::mean)) continue;
         Setting s = setting();
         s.dtype = dtype, s.bias = more;
         const LinearCrossEntropyOptions o{.reduction = reduction, .label_smoothing = more ? 0.2 : 0};
@@ -408,10 +409,10 @@ std::size_t peak_of(Device device, F loss) {
 
 TEST_P(LinearCrossEntropy, PeakIsATile) {
   Setting s = setting();
-  s.N = 256, s.E = 4, s.V = 2048, s.target.assign(256, 5);
-  constexpr std::size_t kLogits = 256 * 2048 * 4;
+  s.N = 128, s.E = 4, s.V = 1024, s.target.assign(128, 5);
+  constexpr std::size_t kLogits = 128 * 1024 * 4;
   const Tensor t = s.labels();
-  for (const LossTiling& tiling : {LossTiling{32, 2048, true}, LossTiling{64, 512, false}}) {
+  for (const LossTiling& tiling : {LossTiling{16, 1024, true}, LossTiling{32, 256, false}}) {
     const Tensor x = s.leaf(s.N, s.E, 1), w = s.leaf(s.V, s.E, 2);
     EXPECT_LT(peak_of(device(), [&] { return detail::linear_cross_entropy(x, w, t, {}, &tiling); }),
               kLogits / 2)
@@ -422,7 +423,7 @@ TEST_P(LinearCrossEntropy, PeakIsATile) {
 }
 
 TEST(LinearCrossEntropyMemory, NeverHoldsTheLogits) {
-  constexpr std::int64_t N = 1024, V = 8192, E = 8;
+  constexpr std::int64_t N = 512, V = 8192, E = 4;
   constexpr std::size_t kLogits = N * V * 4, kGradients = (N + V) * E * 4;
   const Device device = Device::parse("cpu");
   const Setting s{.device = device, .N = N, .E = E, .V = V, .target = Labels(N, 5)};

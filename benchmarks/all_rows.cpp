@@ -3,6 +3,7 @@
 namespace gpunn::bench {
 
 void add_all_rows(Bench& bench) {
+  add_attention_rows(bench);
   add_chain_rows(bench);
   add_conv2d_rows(bench);
   add_count_rows(bench);

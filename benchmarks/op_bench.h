@@ -9,8 +9,8 @@
 // least one.
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
-// of that id: B batch norms, C convolutions, G products, L classifiers with their loss, R row reductions, S
-// recurrent layers, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
+// of that id: A attention, B batch norms, C convolutions, G products, L classifiers with their loss, R row
+// reductions, S recurrent layers, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -179,6 +179,7 @@ class Bench {
 };
 
 /// The rows of each op, in benchmarks/rows/.
+void add_attention_rows(Bench& bench);
 void add_chain_rows(Bench& bench);
 void add_conv2d_rows(Bench& bench);
 void add_count_rows(Bench& bench);

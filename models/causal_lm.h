@@ -14,8 +14,8 @@ class GPUNN_API CausalLm : public Module {
   using Module::forward;
   using Module::operator();
   /// The same for tokens that come behind what the cache holds and are kept in it; row b has valid[b] of them
-  /// (empty: all), what is behind them is ignored and its logits mean nothing. Without gradients. Throws
-  /// InvalidArgument for tokens outside the vocabulary, and when positions pass context().
+  /// (empty: all), what is behind them is ignored and its logits mean nothing. Without gradients and dropout.
+  /// Throws InvalidArgument for tokens outside the vocabulary, and when positions pass context().
   virtual Tensor forward(const Tensor& tokens, KvCache& cache, std::span<const std::int64_t> valid) = 0;
   Tensor operator()(const Tensor& tokens, KvCache& cache, std::span<const std::int64_t> valid = {}) {
     ModuleScope scope(*this);

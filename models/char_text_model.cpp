@@ -14,6 +14,7 @@
 namespace gpunn {
 namespace {
 
+using detail::expect_shape;
 using Extents = std::vector<std::int64_t>;
 
 constexpr const char* kWeightsFile = "/weights.safetensors";
@@ -21,18 +22,6 @@ constexpr const char* kWeightsFile = "/weights.safetensors";
 constexpr char32_t kNamesMark = U'.';
 
 std::string vocabulary_path(const std::string& folder) { return folder + "/" + kVocabularyFile; }
-
-/// Throws DataError unless the tensor is there with that shape; nothing of its size was allocated yet.
-void expect_shape(const SafetensorsFile& file, const std::string& name, const Extents& shape) {
-  const Extents& got = file.info(name).shape;
-  if (got == shape) return;
-  const auto text = [](const Extents& extents) {
-    std::string out = "[";
-    for (const std::int64_t e : extents) out += (out.size() > 1 ? ", " : "") + std::to_string(e);
-    return out + "]";
-  };
-  detail::throw_data(file.path() + ": expected " + name + " " + text(shape) + ", got " + text(got));
-}
 
 RnnMode mode_of(std::int64_t gates, const std::string& path) {
   if (gates == 4) return RnnMode::lstm;

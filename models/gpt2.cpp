@@ -1,6 +1,7 @@
 #include "gpunn/models/gpt2.h"
 
 #include <cmath>
+#include <optional>
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/layers/functional.h"
@@ -160,6 +161,8 @@ Tensor Gpt2::forward(const Tensor& tokens, KvCache& cache, std::span<const std::
   detail::check_cache_call(tokens, cache, valid, options_.context);
   const Tensor positions =
       positions_behind(cache.lengths(), tokens.size(1), options_.context, tokens.device());
+  std::optional<detail::EvaluationScope> evaluation;  // no dropout
+  if (is_training()) evaluation.emplace(*this);
   cache.begin(tokens.size(1), valid);
   Tensor x = wte(tokens) + wpe(positions);
   for (std::size_t i = 0; i < h.size(); ++i) {

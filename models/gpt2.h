@@ -123,7 +123,7 @@ GPUNN_API Gpt2Options gpt2_xl_options();
 
 /// Options from a published config.json (n_embd, n_layer, n_head, n_positions, vocab_size,
 /// layer_norm_epsilon, resid_pdrop). Throws DataError naming the file and key for what is missing or absurd,
-/// and for another model or activation.
+/// and for another model, activation, inner size or scaling of scores.
 GPUNN_API Gpt2Options read_gpt2_config(const std::string& path);
 
 /// Loads a safetensors file with the published keys, with or without "transformer." before them, and with

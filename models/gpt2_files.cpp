@@ -30,6 +30,11 @@ Gpt2Options read_gpt2_config(const std::string& path) {
   o.layers = detail::config_size(config, "n_layer");
   o.heads = detail::config_size(config, "n_head");
   if (o.features % o.heads != 0) config.at("n_head").fail("n_head does not divide n_embd");
+  if (detail::config_size(config, "n_inner", 4 * o.features) != 4 * o.features)
+    config.at("n_inner").fail("n_inner is not 4 n_embd");
+  detail::expect_switch(config, "scale_attn_weights", true);
+  detail::expect_switch(config, "scale_attn_by_inverse_layer_idx", false);
+  detail::expect_switch(config, "tie_word_embeddings", true);
   o.dropout = detail::config_number(config, "resid_pdrop", o.dropout, 0, 1);
   o.eps = detail::config_number(config, "layer_norm_epsilon", o.eps, 0, 1);
   return o;

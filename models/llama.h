@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include "gpunn/kernels/rotary/rotary.h"
 #include "gpunn/layers/embedding.h"
+#include "gpunn/layers/functional.h"
 #include "gpunn/layers/linear.h"
 #include "gpunn/layers/norm.h"
 #include "gpunn/models/causal_lm.h"
@@ -129,7 +129,7 @@ class GPUNN_API Llama : public CausalLm {
 /// Options from a published config.json (hidden_size, intermediate_size, num_hidden_layers,
 /// num_attention_heads, num_key_value_heads, vocab_size, max_position_embeddings, rms_norm_eps, rope_theta,
 /// sliding_window, tie_word_embeddings). Throws DataError naming the file and key for what is missing or
-/// absurd, and for another model, activation or scaling of positions.
+/// absurd, and for another model, activation, head size or scaling of positions and for biases.
 GPUNN_API LlamaOptions read_llama_config(const std::string& path);
 
 /// Loads a safetensors file with the published keys; "rotary_emb.inv_freq" is passed over, and

@@ -54,6 +54,12 @@ void expect_config(const JsonValue& config, std::string_view key, std::string_vi
     value->fail(std::string(key) + " is not " + std::string(expected));
 }
 
+void expect_switch(const JsonValue& config, std::string_view key, bool supported) {
+  const JsonValue* value = config.find(key);
+  if (value && !value->is_null() && value->as_bool() != supported)
+    value->fail(std::string(key) + (supported ? " is off" : " is on") + ", which is not supported");
+}
+
 void load_published(const std::string& path, Module& module,
                     const std::function<PublishedKey(std::string_view)>& of, std::string_view tied) {
   const SafetensorsFile file = SafetensorsFile::open(path);
@@ -62,6 +68,8 @@ void load_published(const std::string& path, Module& module,
     if (!tied.empty() && name == kHead) continue;
     const PublishedKey key = of(name);
     if (key.own.empty()) continue;
+    if (std::any_of(state.begin(), state.end(), [&](const NamedTensor& t) { return t.first == key.own; }))
+      throw DataError(path + ": " + key.own + " is there twice, once as " + name);
     const Tensor value = file.load(name);
     state.push_back({key.own, key.turned && value.dim() == 2 ? value.t().contiguous() : value});
   }

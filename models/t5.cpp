@@ -8,7 +8,6 @@
 #include "gpunn/layers/functional.h"
 #include "gpunn/layers/init.h"
 #include "gpunn/models/detail/causal.h"
-#include "gpunn/models/detail/published.h"
 
 namespace gpunn {
 namespace {
@@ -79,29 +78,36 @@ T5Attention::T5Attention(const T5Options& options, bool with_bias)
 
 Tensor T5Attention::bias(std::int64_t queries, std::int64_t keys, bool both_ways) {
   GPUNN_CHECK(relative_attention_bias.has_value(), "expected the attention of a first block");
-  const std::int64_t buckets = relative_attention_bias->weight.size(0);
+  const std::int64_t buckets = relative_attention_bias->weight.size(0), first = keys - queries;
   std::vector<std::int64_t> index;
   index.reserve(static_cast<std::size_t>(queries * keys));
-  for (std::int64_t i = 0; i < queries; ++i)
+  for (std::int64_t i = first; i < keys; ++i)
     for (std::int64_t j = 0; j < keys; ++j)
       index.push_back(bucket_of(j - i, buckets, max_distance_, both_ways));
   const Tensor table = Tensor::from(index, {queries, keys}, {.device = q.weight.device()});
   return (*relative_attention_bias)(table).permute({2, 0, 1}).unsqueeze(0);
 }
 
+Tensor T5Attention::split(Linear& layer, const Tensor& x) {
+  const std::int64_t D = layer.weight.size(0) / heads_;
+  return layer(x).view({x.size(0), x.size(1), heads_, D}).transpose(1, 2);
+}
+
+T5Keys T5Attention::keys(const Tensor& memory) { return {split(k, memory), split(v, memory)}; }
+
 Tensor T5Attention::forward(const Tensor& x, const Tensor& memory, const T5Sight& sight, Tensor* weights) {
-  const auto heads = [&](Linear& layer, const Tensor& from) {
-    const std::int64_t D = layer.weight.size(0) / heads_;
-    return layer(from).view({from.size(0), from.size(1), heads_, D}).transpose(1, 2);
-  };
+  return forward(x, keys(memory), sight, weights);
+}
+
+Tensor T5Attention::forward(const Tensor& x, const T5Keys& memory, const T5Sight& sight, Tensor* weights) {
   AttentionOptions options;
   options.mask = sight.bias;
   options.causal = sight.causal;
+  options.align = AttentionAlign::end;
   options.scale = 1;
   options.dropout_p = sight.dropout;
   options.key_lengths = sight.key_lengths;
-  const AttentionOutput out =
-      attention(heads(q, x), heads(k, memory), heads(v, memory), options, weights != nullptr);
+  const AttentionOutput out = attention(split(q, x), memory.k, memory.v, options, weights != nullptr);
   if (weights) *weights = out.weights.detach();
   return o(out.y.transpose(1, 2).reshape({x.size(0), x.size(1), o.weight.size(1)}));
 }
@@ -131,13 +137,15 @@ void T5Block::visit_members(MemberVisitor& visitor) {
   visitor.child("dropout", dropout_);
 }
 
-Tensor T5Block::forward(const Tensor& x, const T5Sight& sight, const Tensor& memory, const T5Sight& further,
-                        Tensor* own_weights, Tensor* cross_weights) {
+/// The attentions take what their layer sees, x after the norm.
+template <class OwnAttention, class CrossAttention>
+Tensor T5Block::run(const Tensor& x, const OwnAttention& own_attention,
+                    const CrossAttention& cross_attention) {
   Tensor y = [&] {
     const ModuleScope scope(own);
     const Tensor normed = own.layer_norm(x);
     const ModuleScope inner(own.SelfAttention);
-    return own.SelfAttention.forward(normed, normed, sight, own_weights);
+    return own_attention(normed);
   }();
   y = x + dropout_(y);
   if (cross) {
@@ -145,12 +153,35 @@ Tensor T5Block::forward(const Tensor& x, const T5Sight& sight, const Tensor& mem
       const ModuleScope scope(*cross);
       const Tensor normed = cross->layer_norm(y);
       const ModuleScope inner(cross->EncDecAttention);
-      return cross->EncDecAttention.forward(normed, memory, further, cross_weights);
+      return cross_attention(normed);
     }();
     y = y + dropout_(attended);
   }
   const ModuleScope scope(dense);
   return y + dropout_(dense.DenseReluDense(dense.layer_norm(y)));
+}
+
+Tensor T5Block::forward(const Tensor& x, const T5Sight& sight, const Tensor& memory, const T5Sight& further,
+                        Tensor* own_weights, Tensor* cross_weights) {
+  return run(
+      x, [&](const Tensor& z) { return own.SelfAttention.forward(z, z, sight, own_weights); },
+      [&](const Tensor& z) { return cross->EncDecAttention.forward(z, memory, further, cross_weights); });
+}
+
+Tensor T5Block::forward(const Tensor& x, const T5Sight& sight, T5Past& past, const T5Keys& memory,
+                        const T5Sight& further) {
+  return run(
+      x,
+      [&](const Tensor& z) {
+        const std::int64_t T = z.size(1);
+        const T5Keys added = own.SelfAttention.keys(z);
+        const auto with = [&](Tensor& room, const Tensor& rows) {
+          room.narrow(1, past.length, T).copy_(rows.transpose(1, 2));
+          return room.narrow(1, 0, past.length + T).transpose(1, 2);
+        };
+        return own.SelfAttention.forward(z, T5Keys{with(past.k, added.k), with(past.v, added.v)}, sight);
+      },
+      [&](const Tensor& z) { return cross->EncDecAttention.forward(z, memory, further); });
 }
 
 T5Stack::T5Stack(const T5Options& options, bool decoder)
@@ -204,47 +235,14 @@ Tensor T5::decode(const Tensor& target, const Tensor& memory, const Tensor& sour
     }
     x = drop(decoder.final_layer_norm(x));
   }
-  return linear(x * part(options_.features), shared.weight);
+  return logits(x);
 }
+
+Tensor T5::logits(const Tensor& x) { return linear(x * part(options_.features), shared.weight); }
 
 Tensor T5::forward(const Tensor& source, const Tensor& target, const Tensor& source_lengths) {
   const ModuleScope scope(*this);
   return decode(target, encode(source, source_lengths), source_lengths);
-}
-
-std::vector<std::vector<std::int64_t>> T5::greedy(const Tensor& source, const Tensor& source_lengths,
-                                                  std::int64_t most, std::int64_t start, std::int64_t end) {
-  GPUNN_CHECK(most >= 0, "expected at least 0 tokens, got ", most);
-  const NoGrad no_grad;
-  const detail::EvaluationScope evaluation(*this);
-  const ModuleScope scope(*this);
-  const Tensor memory = encode(source, source_lengths);
-  const auto B = static_cast<std::size_t>(source.size(0));
-  std::vector<std::vector<std::int64_t>> written(B), results(B);
-  for (auto& row : written) row.push_back(start);
-  std::vector<bool> ended(B, false);
-  for (std::int64_t t = 0; t < most && std::find(ended.begin(), ended.end(), false) != ended.end(); ++t) {
-    std::vector<std::int64_t> flat;
-    for (const auto& row : written) flat.insert(flat.end(), row.begin(), row.end());
-    const Tensor target = Tensor::from(flat, {source.size(0), t + 1}, {.device = source.device()});
-    const Tensor logits = decode(target, memory, source_lengths).select(1, t);
-    const std::vector<std::int64_t> best = argmax(logits, 1).to_vector<std::int64_t>();
-    for (std::size_t b = 0; b < B; ++b) {
-      written[b].push_back(best[b]);
-      if (best[b] == end) ended[b] = true;
-      if (!ended[b]) results[b].push_back(best[b]);
-    }
-  }
-  return results;
-}
-
-void load_t5_weights(const std::string& path, T5& model) {
-  detail::load_published(
-      path, model,
-      [](std::string_view key) {
-        return detail::PublishedKey{key.ends_with("embed_tokens.weight") ? "" : std::string(key)};
-      },
-      "shared.weight");
 }
 
 }  // namespace gpunn

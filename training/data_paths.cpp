@@ -24,6 +24,7 @@ constexpr const char* kPolarityFiles[] = {"rt-polarity.neg", "rt-polarity.pos"};
 constexpr const char* kAirlineFiles[] = {"airline-passengers.csv"};
 constexpr const char* kTemperatureFiles[] = {"daily-min-temperatures.csv"};
 constexpr const char* kSunspotFiles[] = {"monthly-sunspots.csv"};
+constexpr const char* kGpt2Files[] = {"config.json", "model.safetensors", "vocab.json", "merges.txt"};
 
 constexpr DataSetInfo kDataSets[] = {
     {"fashion-mnist", "70,000 grey 28x28 pictures of clothes in 10 classes", kMnistFiles, kFashionSystem,
@@ -80,6 +81,12 @@ constexpr DataSetInfo kDataSets[] = {
      {},
      "put monthly-sunspots.csv into a folder timeseries below one of these places",
      "timeseries"},
+    {"gpt2",
+     "GPT-2 as it is published: sizes, weights, vocabulary",
+     kGpt2Files,
+     {},
+     "put config.json, model.safetensors, vocab.json and merges.txt into a folder gpt2 below one of these "
+     "places"},
     {"digits", "1,797 grey 8x8 handwritten digits (UCI), with a stored split", {}, {}, "built in"},
 };
 

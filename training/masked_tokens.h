@@ -21,7 +21,7 @@ struct MaskedPassagesOptions {
 
 /// Rows "class A separator B separator": A from a place drawn from (seed, epoch, row); B is what follows it
 /// in one half of the rows, a passage from elsewhere in the others. Of the tokens that are to be guessed 80 %
-/// become the mask mark, 10 % another token, 10 % stay, as in J. Devlin et al., "BERT", 2019. Inputs i64 [n,
+/// become the mask mark, 10 % any token, 10 % stay, as in J. Devlin et al., "BERT", 2019. Inputs i64 [n,
 /// 2, T]: tokens, and segments (0: up to the first separator, then 1). Targets i64 [n, 1 + 2 K], K hidden
 /// tokens a row: 1 where B follows, the hidden places counted over the batch (row T + place), and what stood
 /// there.

@@ -108,16 +108,18 @@ TranslationPairs::TranslationPairs(TranslationPairsOptions options) : options_(s
 }
 
 TranslationTask TranslationPairs::task(std::int64_t row) const {
+  check_indices(std::span(&row, 1));
   return options_.tasks[static_cast<std::size_t>(row % std::ssize(options_.tasks))];
 }
 
 TranslationPair TranslationPairs::pair(std::int64_t row, std::int64_t epoch) const {
+  const TranslationTask kind = task(row);
   const std::uint64_t pass = options_.test ? 0 : static_cast<std::uint64_t>(epoch);
   PhiloxStream random(
       options_.seed + 0x9E3779B97F4A7C15U * pass,
       kStream + (options_.test ? std::uint64_t{1} << 47 : 0) + static_cast<std::uint64_t>(row));
   for (;;) {
-    TranslationPair p = draw(task(row), random);
+    TranslationPair p = draw(kind, random);
     if (is_for_test(p.source) == options_.test) return p;
   }
 }

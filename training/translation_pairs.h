@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "gpunn/core/api.h"
-#include "gpunn/training/character_vocab.h"
 #include "gpunn/training/dataset.h"
 
 namespace gpunn {
@@ -46,6 +45,7 @@ class GPUNN_API TranslationPairs final : public Dataset {
   std::int64_t size() const override { return options_.rows; }
   Batch get(std::span<const std::int64_t> indices) const override { return get_in_epoch(indices, 0); }
   Batch get_in_epoch(std::span<const std::int64_t> indices, std::int64_t epoch) const override;
+  /// Throws InvalidArgument, as task(), for a row outside [0, size()).
   TranslationPair pair(std::int64_t row, std::int64_t epoch = 0) const;
   TranslationTask task(std::int64_t row) const;
 

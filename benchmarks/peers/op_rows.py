@@ -41,8 +41,8 @@ MODES = ("eager", "compile", "graph")
 GOALS = {"softmax": ["P9"], "batch_norm": ["64x64x56x56"], "row_norm": ["P9"], "cross_entropy": ["P9"], "gelu": ["P9"],
          "add": ["4096x1024"], "mul": ["4096x1024"], "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"],
          "matmul": ["P1", "P2", "P3"], "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"],
-         "rnn_layer": ["P8"]}
-ID = re.compile(r"(?:[BCGLRPS]\d+|MEM-\d+) ")
+         "rnn_layer": ["P8"], "attention": ["P10"]}
+ID = re.compile(r"(?:[ABCGLRPS]\d+|MEM-\d+) ")
 
 # What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
 # can be (a forward pass whose backward is timed), and the call itself stays as it is.
@@ -288,6 +288,42 @@ def recurrent(training):
     return make
 
 
+def attention(row):
+    """PyTorch's fused function where it has one, else the definition with the scale on the smaller tensor."""
+    torch, functional = row.torch, row.torch.nn.functional
+    B, Hq, Hkv, Tq, Tk, D = row.shape
+    causal = "causal" in row.case and Tq > 1
+    q, k, v = row.values(B, Hq, Tq, D), row.values(B, Hkv, Tk, D), row.values(B, Hkv, Tk, D)
+    if hasattr(functional, "scaled_dot_product_attention"):
+        options = {"enable_gqa": True} if Hq != Hkv else {}
+        return Call((q, k, v),
+                    lambda q, k, v: functional.scaled_dot_product_attention(q, k, v, is_causal=causal, **options))
+    hidden = torch.full((Tq, Tk), -math.inf, dtype=row.dtype, device=row.device).triu(1) if causal else None
+
+    def composed(q, k, v):
+        scores = (q * D ** -0.5) @ k.repeat_interleave(Hq // Hkv, 1).transpose(-1, -2)
+        return torch.softmax(scores + hidden if causal else scores, -1) @ v.repeat_interleave(Hq // Hkv, 1)
+
+    def same_heads(q, k, v):
+        scores = (q * D ** -0.5) @ k.transpose(-1, -2)
+        return torch.softmax(scores + hidden if causal else scores, -1) @ v
+    return Call((q, k, v), same_heads if Hq == Hkv else composed)
+
+
+def attention_training(row):
+    """Forward and all three gradients."""
+    inputs, function = attention(row)[:2]
+    leaves = [t.requires_grad_() for t in inputs]
+    dy = row.values(*inputs[0].shape)
+
+    def train(*_):
+        with row.torch.enable_grad():
+            y = function(*leaves)
+        return row.torch.autograd.grad(y, leaves, dy)
+    # One set of inputs, as ours has.
+    return Call((), train, ("eager", "graph"))
+
+
 def chain(row):
     """Composed, as eager PyTorch runs it: a pass over memory for each step."""
     torch, vector = row.torch, row.values(*row.shape[1:])
@@ -380,6 +416,9 @@ ROWS = {("chain", "forward"): chain,
         ("conv2d_dx", "forward"): convolution(0),
         ("conv2d_dw", "forward"): convolution(1),
         ("channel_grad", "backward"): convolution_end}
+ROWS |= {("attention", "forward"): attention,
+         ("attention", "backward"): backward_of(attention),
+         ("attention", "training"): attention_training}
 ROWS |= {("rnn_layer", "forward"): recurrent(False),
          ("rnn_layer", "training"): recurrent(True)}
 ROWS |= {("max_pool2d", "forward"): pool("max_pool2d"),

@@ -20,13 +20,16 @@ double config_number(const JsonValue& config, std::string_view key, double other
 /// Throws DataError unless the key is missing or says `expected`.
 void expect_config(const JsonValue& config, std::string_view key, std::string_view expected);
 
+/// Throws DataError unless the key is missing, null or the switch is as `supported` says.
+void expect_switch(const JsonValue& config, std::string_view key, bool supported);
+
 struct PublishedKey {
   std::string own{};    // the module's key; empty: not a weight, passed over
   bool turned = false;  // stored as [in, out]
 };
 /// Loads a safetensors file whose keys `of` translates. "lm_head.weight" may be there beside `tied`, the
 /// module's key of the embedding ("" where it is a key as any other), and must be equal to it. Throws
-/// DataError naming file and keys; the module is unchanged then.
+/// DataError naming file and keys, a key that comes twice included; the module is unchanged then.
 void load_published(const std::string& path, Module& module,
                     const std::function<PublishedKey(std::string_view)>& of, std::string_view tied);
 

@@ -35,9 +35,10 @@ void report_attention(HtmlReport& report, std::span<const Tensor> layers,
   for (std::size_t i = 0; i < layers.size(); ++i) {
     if (i > 0 && i + 1 < layers.size()) continue;
     const Tensor heads = layers[i].select(0, 0);
+    const std::string name = layers.size() > 1 ? "Layer " + std::to_string(i + 1) + ", head " : "Head ";
     for (std::int64_t h = 0; h < heads.size(0); ++h)
-      report.heat_map(map_of("Layer " + std::to_string(i + 1) + ", head " + std::to_string(h + 1),
-                             heads.select(0, h), queries, keys.empty() ? queries : keys));
+      report.heat_map(
+          map_of(name + std::to_string(h + 1), heads.select(0, h), queries, keys.empty() ? queries : keys));
   }
 }
 

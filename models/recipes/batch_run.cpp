@@ -42,8 +42,9 @@ StateDict carried(const std::vector<EpochRecord>& history) {
   return {{"history", Tensor::from(values, {std::ssize(history), kColumns}, {.device = Device::cpu()})}};
 }
 
-std::vector<EpochRecord> history_of(const std::string& path, const StateDict& entries) {
-  const bool good = entries.size() == 1 && entries[0].first == "history" &&
+/// The history stands first; whether more may follow is the run's.
+std::vector<EpochRecord> history_of(const std::string& path, const StateDict& entries, bool more) {
+  const bool good = (more ? !entries.empty() : entries.size() == 1) && entries[0].first == "history" &&
                     entries[0].second.dtype() == DType::f64 && entries[0].second.dim() == 2 &&
                     entries[0].second.size(1) == kColumns;
   if (!good) throw_data(concat(path, ": expected the history of a run, f64 [*, ", kColumns, "]"));
@@ -93,9 +94,19 @@ TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
   std::vector<EpochRecord> history;
   if (run.resume) {
     const std::string path = settings.run_dir + "/" + run.checkpoint;
-    history = history_of(path, load_carried(path, name));
+    const StateDict entries = load_carried(path, name);
+    history = history_of(path, entries, static_cast<bool>(run.restore));
+    if (run.restore) run.restore(path, {entries.begin() + 1, entries.end()});
     options.start = load_checkpoint(path, name, run.model, *optimizer, options.schedule);
   }
+  if (run.on_step)
+    options.on_step = [&](const TrainPosition& at, const Batch&, const Tensor&) { run.on_step(at.steps); };
+  const auto to_carry = [&] {
+    StateDict entries = carried(history);
+    if (run.carry)
+      for (NamedTensor& entry : run.carry()) entries.push_back(std::move(entry));
+    return entries;
+  };
   RunFolder& folder = context.folder();
   options.on_epoch = [&](const EpochRecord& record) {
     folder.append_metrics(record_line(record));
@@ -104,7 +115,7 @@ TrainResult train_batches(RecipeContext& context, const BatchRun& run) {
     history.push_back(record);
     if (!run.checkpoint.empty() && (record.test || !run.test))
       save_checkpoint(folder.file(run.checkpoint), name, run.model, *optimizer, record.position,
-                      options.schedule, carried(history));
+                      options.schedule, to_carry());
     if (!run.quiet) say_epoch(context, record);
   };
   TrainResult trained = train(step, loader, run.test, options);

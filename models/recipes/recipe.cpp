@@ -103,7 +103,7 @@ std::span<const Recipe* const> recipes() noexcept {
       &kCharRnn, &kVanishingGradient, &kShakespeareLstm, &kShakespeareGru, &kForecastLstm, &kSentiment,
       &kNames,
       // Attention.
-      &kAttentionDemo, &kPositionalEncoding, &kShakespeareGpt, &kBertMlm, &kT5Toy, &kVit};
+      &kAttentionDemo, &kPositionalEncoding, &kShakespeareGpt, &kBertMlm, &kT5Toy, &kVit, &kGpt2};
   return kAll;
 }
 

@@ -1,5 +1,5 @@
-// sentiment: whether a sentence about a film is praise. Embedding and an LSTM in both directions, with a
-// neutral verdict where the model is not sure.
+// sentiment: whether a sentence about a film is praise. Embedding and an LSTM in both directions, or a
+// transformer's encoder, with a neutral verdict where the model is not sure.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,6 +14,7 @@
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/sentiment_run.h"
 #include "gpunn/models/sentence_classifier.h"
+#include "gpunn/models/sentence_encoder.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/metrics.h"
 
@@ -21,6 +22,7 @@ namespace gpunn {
 
 using detail::Confidence;
 using detail::Review;
+using detail::SampleAttention;
 using detail::SampleReview;
 using detail::SentimentData;
 using detail::SentimentSettings;
@@ -47,8 +49,14 @@ namespace detail {
 
 std::vector<Field> SentimentSettings::fields() {
   std::vector<Field> all = AdamSettings::fields();
+  all.push_back({.name = "model",
+                 .value = &model,
+                 .help = "recurrent, or an encoder of attention",
+                 .choices = {"lstm", "transformer"}});
   all.push_back({"embedding", &embedding, "numbers for each word", 1, 4096});
-  all.push_back({"hidden", &hidden, "hidden units of each direction", 1, 4096});
+  all.push_back({"hidden", &hidden, "hidden units of each direction of the LSTM", 1, 4096});
+  all.push_back({"layers", &layers, "layers of the transformer", 1, 96});
+  all.push_back({"heads", &heads, "heads of the transformer, a divisor of the embedding", 1, 256});
   all.push_back({"dropout", &dropout, "part of the features left out in training", 0, 1});
   all.push_back({"min_count", &min_count, "rarer words are unknown", 1});
   all.push_back({"max_length", &max_length, "words of a sentence that are read", 1, 1000});
@@ -147,13 +155,36 @@ std::vector<SampleReview> judge_samples(RecipeContext& context, Module& model, c
   return samples;
 }
 
+std::unique_ptr<Module> make_model(const SentimentSettings& settings, std::int64_t words) {
+  if (settings.model == "transformer")
+    return std::make_unique<SentenceEncoder>(SentenceEncoderOptions{.words = words,
+                                                                    .features = settings.embedding,
+                                                                    .heads = settings.heads,
+                                                                    .layers = settings.layers,
+                                                                    .context = settings.max_length,
+                                                                    .dropout = settings.dropout});
+  return std::make_unique<SentenceClassifier>(SentenceClassifierOptions{.words = words,
+                                                                        .embedding = settings.embedding,
+                                                                        .hidden = settings.hidden,
+                                                                        .dropout = settings.dropout});
+}
+
+SampleAttention attention_of(Module& model, const SentimentSettings& settings, const WordVocab& vocab,
+                             Device device) {
+  auto* const encoder = dynamic_cast<SentenceEncoder*>(&model);
+  if (!encoder) return {};
+  SampleAttention attention{.words = split_words(kSamples[0], "review")};
+  attention.words.resize(std::min(attention.words.size(), static_cast<std::size_t>(settings.max_length)));
+  const TokenSequence ids = vocab.encode(attention.words);
+  attention.maps = encoder->attention_maps(Tensor::from(ids, {1, std::ssize(ids)}, {.device = device}));
+  return attention;
+}
+
 RecipeResult run(RecipeContext& context) {
   const auto& settings = static_cast<const SentimentSettings&>(context.settings());
   const SentimentData data = detail::load_sentiment(settings);
-  SentenceClassifier model({.words = data.vocab.size(),
-                            .embedding = settings.embedding,
-                            .hidden = settings.hidden,
-                            .dropout = settings.dropout});
+  const std::unique_ptr<Module> made = make_model(settings, data.vocab.size());
+  Module& model = *made;
   const auto train_rows = std::make_shared<LabelledSequences>(
       data.train_ids, labels_of(data.train),
       LabelledSequencesOptions{
@@ -183,19 +214,21 @@ RecipeResult run(RecipeContext& context) {
   result.metric("words", static_cast<double>(data.vocab.size()));
   result.reached = !result.stopped && all.accuracy() >= kAccuracy;
   const std::vector<SampleReview> samples = judge_samples(context, model, data.vocab);
-  detail::write_sentiment_report(context, data, positive, samples, trained, result);
+  const SampleAttention attention = attention_of(model, settings, data.vocab, context.device());
+  detail::write_sentiment_report(context, data, positive, samples, attention, trained, result);
   return result;
 }
 
 }  // namespace
 
-const Recipe kSentiment{"sentiment",
-                        "sequences",
-                        "embedding and a bidirectional LSTM tell praise from blame in sentences about films",
-                        "rt-polarity",
-                        "test accuracy >= 73 %",
-                        [] { return std::unique_ptr<RunSettings>(std::make_unique<SentimentSettings>()); },
-                        run,
-                        true};
+const Recipe kSentiment{
+    "sentiment",
+    "sequences",
+    "an LSTM in both directions, or a transformer, tells praise from blame in sentences about films",
+    "rt-polarity",
+    "test accuracy >= 73 %",
+    [] { return std::unique_ptr<RunSettings>(std::make_unique<SentimentSettings>()); },
+    run,
+    true};
 
 }  // namespace gpunn

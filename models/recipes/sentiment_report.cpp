@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "gpunn/io/html_report.h"
+#include "gpunn/models/recipes/detail/attention_pictures.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
 #include "gpunn/models/recipes/detail/sentiment_run.h"
 #include "gpunn/training/report.h"
@@ -53,7 +54,8 @@ void report_worst(HtmlReport& report, const SentimentData& data, const std::vect
 
 void write_sentiment_report(RecipeContext& context, const SentimentData& data,
                             const std::vector<double>& positive, const std::vector<SampleReview>& samples,
-                            const TrainResult& trained, const RecipeResult& result) {
+                            const SampleAttention& attention, const TrainResult& trained,
+                            const RecipeResult& result) {
   const auto& settings = static_cast<const SentimentSettings&>(context.settings());
   const Confidence all = confidence(positive, data.test, -1),
                    sure = confidence(positive, data.test, settings.band);
@@ -72,6 +74,11 @@ void write_sentiment_report(RecipeContext& context, const SentimentData& data,
   for (const SampleReview& sample : samples)
     rows.push_back({sample.text, percent(sample.positive, 1), verdict(sample.positive, settings.band)});
   report.table({"review", "positive", "verdict"}, rows);
+  if (!attention.maps.empty()) {
+    report.section("What each word looks at");
+    report.text("Rows are words of the first review that look, columns those that are looked at.");
+    report_attention(report, attention.maps, attention.words);
+  }
   report.section("How sure");
   report_bands(report, data, positive);
   report.section("Test sentences");

@@ -11,6 +11,7 @@
 #include "gpunn/models/recipes/detail/batch_run.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/report_parts.h"
+#include "gpunn/models/recipes/detail/text_checkpoint.h"
 #include "gpunn/models/recipes/detail/text_run.h"
 #include "gpunn/training/data_paths.h"
 #include "gpunn/training/history.h"
@@ -126,7 +127,7 @@ void write_report(RecipeContext& context, Gpt2& model, const PlayData& data, con
 RecipeResult run(RecipeContext& context) {
   auto& s = static_cast<GptSettings&>(context.settings());
   const PlayData data = load(s);
-  context.folder();
+  detail::write_vocabulary(context.folder(), data.vocab);
   Gpt2 model({.vocabulary = data.vocab.size(),
               .context = s.length,
               .features = s.features,
@@ -134,31 +135,35 @@ RecipeResult run(RecipeContext& context) {
               .heads = s.heads,
               .dropout = s.dropout});
   std::vector<detail::TextSample> samples;
-  std::int64_t passes = 0;
-  const auto show = [&] {
-    // The first passes change most.
-    if (passes <= 2 || passes % 2 == 0) samples.push_back({passes * kSteps, sample(model, data.vocab, s)});
-    ++passes;
-  };
-  show();
+  const auto show = [&](std::int64_t step) { samples.push_back({step, sample(model, data.vocab, s)}); };
+  if (!context.hooks().resume) show(0);
   const std::int64_t epochs =
       s.epochs > 0 ? s.epochs : std::max<std::int64_t>((s.steps + kSteps - 1) / kSteps, 1);
   const TrainResult trained = detail::train_batches(
       context, {.model = model,
                 .data = data.train,
                 .loss = [&](const Batch& batch) { return model.loss(batch.inputs, batch.targets); },
-                .test =
-                    [&] {
-                      show();
-                      return evaluate(model, *data.validation, s.batch_size, context.device());
-                    },
+                .test = [&] { return evaluate(model, *data.validation, s.batch_size, context.device()); },
                 .epochs = epochs,
                 .clip = s.clip,
                 .shuffle = false,
                 .checkpoint = "checkpoint.safetensors",
-                .resume = context.hooks().resume});
+                .resume = context.hooks().resume,
+                .on_step =
+                    [&](std::int64_t steps) {
+                      // The first ones change most.
+                      if (steps == kSteps || steps % (2 * kSteps) == 0) show(steps);
+                    },
+                .carry =
+                    [&] {
+                      StateDict entries;
+                      detail::add_samples(entries, samples);
+                      return entries;
+                    },
+                .restore = [&](const std::string& path,
+                               const StateDict& entries) { samples = detail::read_samples(path, entries); }});
   RecipeResult result = detail::batch_result(context, trained, model);
-  if (samples.back().step != result.steps) samples.push_back({result.steps, sample(model, data.vocab, s)});
+  if (samples.empty() || samples.back().step != result.steps) show(result.steps);
   result.metric("validation_loss", result.test_loss.value_or(0));
   result.metric("parameters", static_cast<double>(model.parameter_count()));
   const double wanted = model.parameter_count() >= kLarge ? kWantedLarge : kWanted;

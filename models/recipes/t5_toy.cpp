@@ -20,13 +20,13 @@ namespace {
 
 constexpr double kWanted = 0.99;
 constexpr std::int64_t kSteps = 500;     // between evaluations
-constexpr std::int64_t kTestRows = 900;  // a third of each task
-constexpr std::int64_t kFewRows = 300;   // of them, during training
+constexpr std::int64_t kFewRows = 300;   // of the test's pairs, during training
+constexpr std::int64_t kShownRows = 12;  // in the report
 constexpr std::size_t kTasks = 3;
 constexpr const char* kTaskNames[kTasks] = {"reverse", "date", "number"};
 
 struct T5Settings : AdamSettings {
-  std::int64_t layers = 2, heads = 4, features = 64, inner = 256;
+  std::int64_t layers = 2, heads = 4, features = 64, inner = 256, test_rows = 900;
   double dropout = 0, clip = 1;
   T5Settings() {
     epochs = 0, steps = 4000, batch_size = 48, lr = 2e-3;
@@ -41,6 +41,7 @@ struct T5Settings : AdamSettings {
     all.push_back({"inner", &inner, "of the feed forward part", 1, 65536});
     all.push_back({"dropout", &dropout, "part of the units left out in training", 0, 0.99});
     all.push_back({"clip", &clip, "largest norm of the gradients together", 0});
+    all.push_back({"test_rows", &test_rows, "new pairs to judge by, a third of each task", kShownRows});
     return all;
   }
 };
@@ -155,7 +156,7 @@ void write_report(RecipeContext& context, T5& model, const TranslationPairs& dat
   report.section("Training");
   report_history(report, read_history(context.folder().file("metrics.jsonl")));
   report.section("Answers");
-  std::vector<std::int64_t> rows(12);
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(kShownRows));
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::int64_t>(i);
   const std::vector<std::string> written = answers(model, data, rows, context.device());
   std::vector<std::vector<std::string>> table;
@@ -174,9 +175,10 @@ RecipeResult run(RecipeContext& context) {
               s.features);
   TranslationPairsOptions of_training, of_test;
   of_training.rows = kSteps * s.batch_size, of_training.seed = s.seed;
-  of_test.rows = kTestRows, of_test.test = true;
+  of_test.rows = s.test_rows, of_test.test = true;
   const auto train = std::make_shared<const TranslationPairs>(of_training);
   const TranslationPairs test(of_test);
+  const std::int64_t few = std::min(kFewRows, s.test_rows);
   context.folder();
   T5 model({.vocabulary = TranslationPairs::vocabulary(),
             .features = s.features,
@@ -193,8 +195,8 @@ RecipeResult run(RecipeContext& context) {
                 .loss = [&](const Batch& batch) { return loss_of(model, batch); },
                 .test =
                     [&] {
-                      const double share = evaluate(model, test, kFewRows, context.device()).share();
-                      return Evaluation{.loss = 1 - share, .accuracy = share, .samples = kFewRows};
+                      const double share = evaluate(model, test, few, context.device()).share();
+                      return Evaluation{.loss = 1 - share, .accuracy = share, .samples = few};
                     },
                 .epochs = epochs,
                 .clip = s.clip,
@@ -202,7 +204,7 @@ RecipeResult run(RecipeContext& context) {
                 .checkpoint = "checkpoint.safetensors",
                 .resume = context.hooks().resume});
   RecipeResult result = detail::batch_result(context, trained, model);
-  const ExactMatches matches = evaluate(model, test, kTestRows, context.device());
+  const ExactMatches matches = evaluate(model, test, s.test_rows, context.device());
   result.metric("exact_match", matches.share());
   for (std::size_t i = 0; i < kTasks; ++i)
     result.metric(std::string("exact_match_") + kTaskNames[i], matches.share(i));

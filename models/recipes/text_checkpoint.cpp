@@ -79,7 +79,15 @@ RecurrentState read_state(const CarriedReader& reader, CharRnn& model, const Tok
   return state;
 }
 
-std::vector<TextSample> read_samples(const CarriedReader& reader, const StateDict& entries) {
+}  // namespace
+
+void add_samples(StateDict& entries, const std::vector<TextSample>& samples) {
+  for (const TextSample& sample : samples)
+    entries.emplace_back(concat(kSample, sample.step), on_host(sample.text));
+}
+
+std::vector<TextSample> read_samples(const std::string& path, const StateDict& entries) {
+  const CarriedReader reader(path, entries);
   std::vector<TextSample> samples;
   for (const auto& [key, tensor] : entries) {
     if (key.rfind(kSample, 0) != 0) continue;
@@ -93,8 +101,6 @@ std::vector<TextSample> read_samples(const CarriedReader& reader, const StateDic
   }
   return samples;
 }
-
-}  // namespace
 
 std::string TextCheckpoint::run_name() const {
   return concat(context_.recipe(), ", seed ", context_.settings().seed);
@@ -113,7 +119,7 @@ TrainPosition TextCheckpoint::load(TextCarried& carried) const {
   if (cell != here) reader.fail(concat("expected the cell ", here, ", this checkpoint's run has ", cell));
   TextCarried read;
   if (parts_.streams) read.state = read_state(reader, parts_.model, *parts_.streams, context_.device());
-  read.samples = read_samples(reader, entries);
+  read.samples = read_samples(path, entries);
   if (reader.find("losses")) read.losses = reader.numbers<double>("losses", DType::f64);
   const TrainPosition at = load_checkpoint(path, run_name(), parts_.model, parts_.optimizer, parts_.schedule);
   carried = std::move(read);
@@ -131,8 +137,7 @@ void TextCheckpoint::save(const TextCarried& carried, const TrainPosition& at) c
     }
   }
   if (!carried.losses.empty()) entries.emplace_back("losses", on_host(carried.losses));
-  for (const TextSample& sample : carried.samples)
-    entries.emplace_back(concat(kSample, sample.step), on_host(sample.text));
+  add_samples(entries, carried.samples);
   save_checkpoint(context_.folder().file(kFile), run_name(), parts_.model, parts_.optimizer, at,
                   parts_.schedule, entries);
 }

@@ -114,7 +114,7 @@ TEST(BeamSearchTest, EqualsThePlainSearchThatNeverEndsEarly) {
     // Floats, as the model gives them; a stop token that is rare in some rounds and common in others.
     for (std::vector<double>& row : rows)
       for (double& logit : row) logit = static_cast<float>(random());
-    for (std::vector<double>& row : rows) row[3] += static_cast<float>(round % 4);
+    for (std::vector<double>& row : rows) row[3] = static_cast<float>(row[3] + round % 4);
     TableLm model(rows);
     for (const double length_penalty : {0.0, 0.7, 1.0, 2.5, -0.5}) {
       GenerationOptions options{.max_new_tokens = 7, .num_beams = 3, .length_penalty = length_penalty};
@@ -126,7 +126,10 @@ TEST(BeamSearchTest, EqualsThePlainSearchThatNeverEndsEarly) {
       ASSERT_EQ(texts.size(), 3U);
       for (std::size_t i = 0; i < 3; ++i)
         EXPECT_NEAR(texts[i].score, want[i].first, 1e-9) << round << " " << length_penalty << " " << i;
-      EXPECT_EQ(texts[0].tokens, want[0].second) << round << " " << length_penalty;
+      // The same steps in another order are equally probable but for rounding.
+      if (want[0].first - want[1].first > 1e-9) {
+        EXPECT_EQ(texts[0].tokens, want[0].second) << round << " " << length_penalty;
+      }
       saved += model.calls < 7 ? 1 : 0;
     }
   }

@@ -362,6 +362,13 @@ void FakeDevice::synchronize_event(RawEvent event) {
   if (lost_) throw DeviceLost("the fake device is lost", 700);
 }
 
+bool FakeDevice::synchronize_event_for(RawEvent event, std::chrono::microseconds limit) {
+  if (options_.mode != FakeMode::deferred) return DeviceApi::synchronize_event_for(event, limit);
+  for (std::chrono::microseconds spent{0}; spent < limit; ++spent)
+    if (query_event(event)) return true;
+  return false;
+}
+
 void FakeDevice::copy(void* dst, const void* src, std::size_t bytes, CopyKind, RawStream stream) {
   enter(FakeCall::copy);
   if (bytes) push(stream, {[=] { std::memcpy(dst, src, bytes); }, nullptr});

@@ -85,6 +85,8 @@ class FakeDevice final : public DeviceApi {
   void wait_event(RawStream stream, RawEvent event) override;
   bool query_event(RawEvent event) override;
   void synchronize_event(RawEvent event) override;
+  /// Deferred mode: a microsecond is one look, however busy the machine.
+  bool synchronize_event_for(RawEvent event, std::chrono::microseconds limit) override;
   void copy(void* dst, const void* src, std::size_t bytes, CopyKind kind, RawStream stream) override;
   void fill_bytes(void* dst, int value, std::size_t bytes, RawStream stream) override;
   void host_callback(RawStream stream, void (*callback)(void*), void* argument) override;

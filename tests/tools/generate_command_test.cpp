@@ -8,6 +8,8 @@
 #include "gpunn/io/file.h"
 #include "gpunn/io/json_value.h"
 #include "gpunn/io/safetensors.h"
+#include "gpunn/models/generation.h"
+#include "tests/support/gpt2_folder.h"
 #include "tests/tools/child.h"
 
 namespace gpunn::testing {
@@ -147,7 +149,81 @@ TEST_F(GenerateCommandTest, DamagedModelsAreNamed) {
   write_safetensors(weights, std::vector<NamedTensor>{{"head.weight", zeros({15, 32})}});
   expect_failure(3, weights, prompt);
   std::filesystem::remove(vocab);
-  expect_failure(3, "holds no text model, expected weights.safetensors and vocabulary.txt", prompt);
+  expect_failure(3, "; or weights.safetensors and vocabulary.txt, as a run of char-rnn", prompt);
+}
+
+// Runs on a folder: what was written, and the exit code.
+Outcome generate_from(const std::string& folder, Words more) {
+  more.insert(more.begin(), {"generate", folder, "--device", "cpu"});
+  return run(more);
+}
+
+TEST(GenerateGptTest, ARunOfShakespeareGptIsContinued) {
+  const Folder folder;
+  std::filesystem::create_directories(folder / "text");
+  std::string text;
+  for (int i = 0; i < 40; ++i)
+    text += "All the world's a stage,\nand all the men and women merely players.\n";
+  write_file_atomic(folder / "text/tinyshakespeare.txt", text);
+  const std::string run_dir = folder / "run";
+  const Outcome trained = run({"train",        "shakespeare-gpt",
+                               "--device",     "cpu",
+                               "--steps",      "2",
+                               "--layers",     "1",
+                               "--heads",      "2",
+                               "--features",   "8",
+                               "--length",     "8",
+                               "--batch-size", "4",
+                               "--sample",     "4",
+                               "--quiet",      "--data",
+                               folder.path(),  "--run-dir",
+                               run_dir});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const Outcome three = generate_from(run_dir, {"--prompt", "All", "--tokens", "5", "--seed", "1"});
+  EXPECT_EQ(three.code, 0) << three.err;
+  EXPECT_EQ(three.out.rfind("All", 0), 0U);
+  EXPECT_EQ(three.out.size(), 3U + 5 + 1);
+  EXPECT_TRUE(contains(three.err, "GPT of 21 characters, 1 layer of 8")) << three.err;
+  // Eight characters are all that the net sees.
+  const Outcome ended = generate_from(run_dir, {"--prompt", "All", "--tokens", "20"});
+  EXPECT_TRUE(contains(ended.err, "ended by context")) << ended.err;
+  EXPECT_EQ(generate_from(run_dir, {"--prompt", "All", "--tokens", "20", "--slide"}).out.size(), 3U + 20 + 1);
+  const Outcome beyond = generate_from(run_dir, {"--prompt", "All the world"});
+  EXPECT_NE(beyond.code, 0);
+  EXPECT_TRUE(contains(beyond.err, "at most 8 tokens")) << beyond.err;
+  EXPECT_EQ(generate_from(run_dir, {"--prompt", "", "--tokens", "3"}).code, 0) << "begins with a line";
+}
+
+TEST(GenerateGptTest, PublishedFilesOfGpt2AreContinued) {
+  const Folder folder;
+  const std::string model = folder / "gpt2";
+  write_gpt2_folder(model);
+  const BytePairVocab vocab = tiny_vocab();
+  const Outcome o = generate_from(model, {"--prompt", "the other", "--tokens", "4", "--greedy", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const JsonValue json = JsonValue::parse(o.out, "stdout");
+  EXPECT_EQ(json.at("description").as_string(), "GPT-2 of 272 tokens, 2 layers of 8");
+  std::vector<std::int64_t> tokens;
+  for (const JsonValue& id : json.at("texts").as_array().at(0).at("tokens").as_array())
+    tokens.push_back(id.as_int());
+  Gpt2 same = tiny_gpt2();
+  EXPECT_EQ(tokens, generate(same, vocab.encode("the other"), {.max_new_tokens = 4}).tokens);
+  EXPECT_EQ(generate_from(model, {"--prompt", "", "--tokens", "2"}).code, 0)
+      << "an end of text is a beginning";
+
+  const Outcome beyond = generate_from(model, {"--prompt", "z z z z z z z"});
+  EXPECT_NE(beyond.code, 0);
+  EXPECT_TRUE(contains(beyond.err, "at most 12 tokens")) << beyond.err;
+  std::filesystem::remove(folder / "gpt2/merges.txt");
+  const Outcome lacks = generate_from(model, {"--prompt", "the"});
+  EXPECT_EQ(lacks.code, 3);
+  EXPECT_TRUE(contains(lacks.err, "lacks merges.txt")) << lacks.err;
+
+  // Without that token there is nothing to begin with.
+  write_gpt2_folder(folder / "plain", kTinyGpt2, tiny_vocab({}));
+  const Outcome empty = generate_from(folder / "plain", {"--prompt", ""});
+  EXPECT_EQ(empty.code, 2);
+  EXPECT_TRUE(contains(empty.err, "needs a prompt")) << empty.err;
 }
 
 }  // namespace

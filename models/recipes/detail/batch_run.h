@@ -27,7 +27,12 @@ struct BatchRun {
   bool use_weights = true;  // start from the settings' weights; not for a model they are not of
   /// File of the run folder that is written with every evaluation and at the end; empty: none.
   std::string checkpoint{};
-  bool resume = false;  // goes on from it
+  bool resume = false;                                // goes on from it
+  std::function<void(std::int64_t steps)> on_step{};  // after each, with the steps so far
+  /// What the run carries beside its history: into each checkpoint, and back, named after its file, before
+  /// the first step of a resumed run. Both or none.
+  std::function<StateDict()> carry{};
+  std::function<void(const std::string& path, const StateDict& entries)> restore{};
 };
 
 /// Trains with the optimizer and the schedule of the context's settings, which are BatchSettings, from their

@@ -14,6 +14,6 @@ extern const Recipe kConvFilters, kShapesCnn, kFashionCnn, kMnistCnn, kCifarResn
 extern const Recipe kTransfer, kSegmentUnet, kDetectShapes;
 extern const Recipe kCharRnn, kVanishingGradient, kShakespeareLstm, kShakespeareGru, kNames;
 extern const Recipe kForecastLstm, kSentiment;
-extern const Recipe kAttentionDemo, kPositionalEncoding, kShakespeareGpt, kBertMlm, kT5Toy, kVit;
+extern const Recipe kAttentionDemo, kPositionalEncoding, kShakespeareGpt, kBertMlm, kT5Toy, kVit, kGpt2;
 
 }  // namespace gpunn

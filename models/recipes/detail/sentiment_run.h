@@ -15,7 +15,9 @@
 namespace gpunn::detail {
 
 struct SentimentSettings : AdamSettings {
+  std::string model = "lstm";
   std::int64_t embedding = 64, hidden = 64;
+  std::int64_t layers = 1, heads = 4;
   double dropout = 0.3;
   std::int64_t min_count = 2;
   std::int64_t max_length = 50;
@@ -59,9 +61,15 @@ struct SampleReview {
   const char* text;
   double positive = 0;
 };
+/// What the words of a sample look at, by layer; none of a recurrent model.
+struct SampleAttention {
+  std::vector<std::string> words{};
+  std::vector<Tensor> maps{};  // [1, heads, words, words] each
+};
 
 void write_sentiment_report(RecipeContext& context, const SentimentData& data,
                             const std::vector<double>& positive, const std::vector<SampleReview>& samples,
-                            const TrainResult& trained, const RecipeResult& result);
+                            const SampleAttention& attention, const TrainResult& trained,
+                            const RecipeResult& result);
 
 }  // namespace gpunn::detail

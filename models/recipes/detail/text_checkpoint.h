@@ -12,6 +12,11 @@
 
 namespace gpunn::detail {
 
+/// Samples as entries of a checkpoint, "sample.STEP" in bytes, and back. Others are passed over; DataError
+/// names the file `path` for samples that are damaged or whose steps do not rise.
+void add_samples(StateDict& entries, const std::vector<TextSample>& samples);
+std::vector<TextSample> read_samples(const std::string& path, const StateDict& entries);
+
 /// In the file, below "carried.": "version"; the "cell"'s name in bytes; of streams "stream" (B, T, windows,
 /// window) and, in the middle of an epoch, the state "h" [L, B, H] and of an LSTM "c"; "losses" [steps] in
 /// f64; a text "sample.STEP" in bytes for each sample.

@@ -10,6 +10,7 @@
 #include "gpunn/core/op.h"
 #include "gpunn/kernels/cross_entropy/cross_entropy.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
+#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy.h"
 #include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_impl.h"
 #include "gpunn/kernels/matmul/matmul.h"
 #include "gpunn/kernels/random/random.h"

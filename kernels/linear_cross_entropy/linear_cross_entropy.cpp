@@ -6,7 +6,7 @@
 #include "gpunn/core/op.h"
 #include "gpunn/kernels/cross_entropy/class_targets_impl.h"
 #include "gpunn/kernels/elementwise/elementwise.h"
-#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_impl.h"
+#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_tiles_impl.h"
 #include "gpunn/kernels/matmul/matmul.h"
 #include "gpunn/kernels/reduce/reduce.h"
 #include "gpunn/kernels/softmax/softmax.h"

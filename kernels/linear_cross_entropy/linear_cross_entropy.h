@@ -11,8 +11,8 @@
 // (f64 for f64). Logits are rounded to the dtype of x, as those of linear() are. Special values and errors
 // are cross_entropy's (cross_entropy.h), `check_targets` included.
 //
-// Memory beside results and gradients: one tile of at most 64 MiB (8 MiB on the CPU while its rows stay long
-// enough), the workspace of a product, and four numbers a row. plain: N V logits and as many gradients.
+// Memory beside results and gradients: one tile of at most 64 MiB, the workspace of a product, and four
+// numbers a row. Stored logits are N V numbers, and their gradient as many.
 //
 // Backward, with dz_nc = (exp(z_nc - lse_n) - q_nc) dloss_n:  dx = dz w,  dw = dz^T x,  db = column sums of
 // dz. Either (where rows of all classes fit the tile and the loss is reduced to one number) forward makes the

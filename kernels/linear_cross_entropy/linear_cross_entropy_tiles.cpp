@@ -5,6 +5,7 @@
 #include "gpunn/core/op.h"
 #include "gpunn/core/tuning.h"
 #include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_impl.h"
+#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_tiles_impl.h"
 #include "gpunn/kernels/matmul/matmul.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 
@@ -12,8 +13,12 @@ namespace gpunn::detail {
 namespace {
 
 constexpr std::int64_t kTileBytes = std::int64_t{64} << 20;
-constexpr std::int64_t kCacheBytes = std::int64_t{8} << 20;  // of a CPU, beside the operands
-constexpr std::int64_t kEarlyRowsCpu = 128, kEarlyRowsGpu = 512;
+// Early: fewer rows of all classes than `least` cost more in reading weights than making logits twice does.
+constexpr std::int64_t kLeastRowsCpu = 128, kLeastRowsGpu = 512;
+// Early on a CPU, beside kTileBytes: 512 rows are as fast as all, and smaller tiles than 8 MiB gain nothing.
+constexpr std::int64_t kRowsCpu = 512, kCacheBytes = std::int64_t{8} << 20;
+// Late on a CPU: what lies between the products stays in a cache.
+constexpr std::int64_t kLateRowsCpu = 1024, kLateBytesCpu = std::int64_t{4} << 20;
 constexpr std::int64_t kHalfRoundings = 8;  // of a gradient in a half type, by as many tiles
 constexpr std::int64_t kAligned = 16;       // elements to which the rows of a tile are aligned
 
@@ -167,23 +172,30 @@ void reduce_loss(const LossInputs& in, const LossValue& value, bool count_only) 
 
 LossTiling loss_tiling(std::int64_t rows, std::int64_t classes, DType dtype, bool gpu, bool reduced) {
   const auto bytes = static_cast<std::int64_t>(size_of(dtype));
-  const std::int64_t least = gpu ? kEarlyRowsGpu : kEarlyRowsCpu;
-  const std::int64_t fit = kTileBytes / bytes / aligned(classes);  // rows of all classes
   const bool exact = dtype == DType::f32 || dtype == DType::f64;
-  const std::int64_t needed = std::max(std::min(rows, least), exact ? 1 : ceil_div(rows, kHalfRoundings));
+  const std::int64_t fit = kTileBytes / bytes / aligned(classes);  // rows of all classes
+  const std::int64_t least = std::min(rows, gpu ? kLeastRowsGpu : kLeastRowsCpu);
+  const std::int64_t needed = std::max({std::int64_t{1}, least, exact ? 0 : ceil_div(rows, kHalfRoundings)});
   rows = std::max<std::int64_t>(rows, 1);
   // In f16 not: a loss scale arrives with dloss, and a gradient that vanished without it stays zero.
   if (reduced && dtype != DType::f16 && fit >= needed) {
-    const std::int64_t wish = gpu ? fit : std::max(least, kCacheBytes / bytes / aligned(classes));
-    return {std::min({rows, fit, std::max(wish, needed)}), classes, true};
+    const std::int64_t wish =
+        gpu ? fit : std::max({kRowsCpu, kCacheBytes / bytes / aligned(classes), needed});
+    return {std::min({rows, fit, wish}), classes, true};
   }
-  // As many tiles along the rows as along the classes.
-  const std::int64_t room = (gpu ? kTileBytes : kCacheBytes) / bytes;
-  const double tiles = static_cast<double>(rows) * static_cast<double>(classes) / static_cast<double>(room);
+  const auto cols_of = [&](std::int64_t tile_rows, std::int64_t room) {
+    return std::min(classes, std::max(room / bytes / tile_rows / kAligned * kAligned, kAligned));
+  };
+  if (!gpu && exact) {
+    const std::int64_t tile_rows = std::min(rows, kLateRowsCpu);
+    return {tile_rows, cols_of(tile_rows, kLateBytesCpu), false};
+  }
+  // As many tiles along the rows as along the classes: each adds to the gradients of its side.
+  const double tiles = static_cast<double>(rows) * static_cast<double>(classes) * static_cast<double>(bytes) /
+                       static_cast<double>(kTileBytes);
   const auto side = static_cast<std::int64_t>(std::ceil(std::sqrt(std::max(tiles, 1.0))));
   const std::int64_t tile_rows = std::min(rows, aligned(ceil_div(rows, side)));
-  const std::int64_t fits = std::max(room / tile_rows / kAligned * kAligned, kAligned);
-  return {tile_rows, std::min(classes, fits), false};
+  return {tile_rows, cols_of(tile_rows, kTileBytes), false};
 }
 
 LossValue loss_forward(const LossInputs& in, const LossTiling& tiling, const WantedGrads& wanted) {

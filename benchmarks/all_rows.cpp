@@ -10,6 +10,7 @@ void add_all_rows(Bench& bench) {
   add_ctc_rows(bench);
   add_elementwise_rows(bench);
   add_indexing_rows(bench);
+  add_linear_cross_entropy_rows(bench);
   add_loss_rows(bench);
   add_matmul_rows(bench);
   add_movement_rows(bench);

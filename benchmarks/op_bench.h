@@ -9,8 +9,8 @@
 // least one.
 //
 // A row whose name begins with a letter and a number ("G6 16384x3072x768 ...") has its sizes from the table
-// of that id: A attention, B batch norms, C convolutions, G products, R row reductions, S recurrent layers,
-// P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
+// of that id: A attention, B batch norms, C convolutions, G products, L classifiers with their loss, R row
+// reductions, S recurrent layers, P sizes for a CPU, MEM-5 the optimizer of a 124 M model.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -186,6 +186,7 @@ void add_count_rows(Bench& bench);
 void add_ctc_rows(Bench& bench);
 void add_elementwise_rows(Bench& bench);
 void add_indexing_rows(Bench& bench);
+void add_linear_cross_entropy_rows(Bench& bench);
 void add_loss_rows(Bench& bench);
 void add_matmul_rows(Bench& bench);
 void add_movement_rows(Bench& bench);

@@ -11,6 +11,7 @@
 #include "gpunn/kernels/elementwise/elementwise_impl.h"
 #include "gpunn/kernels/elementwise/functions_impl.h"
 #include "gpunn/kernels/indexing/indexing_impl.h"
+#include "gpunn/kernels/linear_cross_entropy/linear_cross_entropy_impl.h"
 #include "gpunn/kernels/loss/loss_impl.h"
 #include "gpunn/kernels/matmul/matmul_impl.h"
 #include "gpunn/kernels/movement/movement_impl.h"
@@ -379,6 +380,10 @@ std::vector<OpInfo> op_table() {
       {"cross_entropy",
        "cross_entropy",
        {describe(kCrossEntropyForward), describe(kCrossEntropyBackward), describe(kCrossEntropyTargets)}});
+  table.push_back({"linear_cross_entropy",
+                   "linear_cross_entropy",
+                   {describe(kLogitStats), describe(kLogitGrad), describe(kRowLoss), describe(kScaleGrad),
+                    describe(kMatmul), describe(kCrossEntropyTargets)}});
   table.push_back({"nll_loss",
                    "cross_entropy",
                    {describe(kNllForward), describe(kNllBackward), describe(kCrossEntropyTargets)}});

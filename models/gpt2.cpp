@@ -177,9 +177,7 @@ Tensor Gpt2::loss(const Tensor& tokens, const Tensor& targets) {
   GPUNN_CHECK(targets.defined() && tokens.defined() && targets.shape() == tokens.shape(),
               "expected a target for each token");
   const ModuleScope scope(*this);
-  const std::int64_t rows = tokens.numel();
-  const Tensor x = hidden(tokens).view({rows, options_.features});
-  return cross_entropy(linear(x, wte.weight), targets.reshape({rows}));
+  return linear_cross_entropy(hidden(tokens), wte.weight, targets);
 }
 
 std::vector<Tensor> Gpt2::attention_maps(const Tensor& tokens) {

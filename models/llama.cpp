@@ -180,8 +180,7 @@ Tensor Llama::loss(const Tensor& tokens, const Tensor& targets) {
   GPUNN_CHECK(targets.defined() && tokens.defined() && targets.shape() == tokens.shape(),
               "expected a target for each token");
   const ModuleScope scope(*this);
-  const std::int64_t rows = tokens.numel();
-  return cross_entropy(logits(hidden(tokens).view({rows, options_.features})), targets.reshape({rows}));
+  return linear_cross_entropy(hidden(tokens), lm_head ? lm_head->weight : model.embed_tokens.weight, targets);
 }
 
 KvCacheOptions Llama::cache_options() const {

@@ -42,7 +42,7 @@ GOALS = {"softmax": ["P9"], "batch_norm": ["64x64x56x56"], "row_norm": ["P9"], "
          "add": ["4096x1024"], "mul": ["4096x1024"], "chain": ["4096x1024", "2048x1024"], "adam_step": ["P11"],
          "matmul": ["P1", "P2", "P3"], "conv2d": ["P6", "P7"], "conv2d_dx": ["P6", "P7"], "conv2d_dw": ["P6", "P7"],
          "rnn_layer": ["P8"], "attention": ["P10"]}
-ID = re.compile(r"(?:[ABCGRPS]\d+|MEM-\d+) ")
+ID = re.compile(r"(?:[ABCGLRPS]\d+|MEM-\d+) ")
 
 # What a row runs: `function` of `inputs`. `modes` are those it can have; with `compiled` the builder has compiled what
 # can be (a forward pass whose backward is timed), and the call itself stays as it is.
@@ -182,6 +182,23 @@ def cross_entropy(row):
     target = row.torch.randint(0, classes, (rows,), device=row.device)
     function = row.torch.nn.functional.cross_entropy
     return Call((row.values(*row.shape), target), lambda x, t: function(x, t))
+
+
+def linear_cross_entropy(training):
+    """A classifier and its loss with stored logits; in training with the gradients of both operands. Ours runs on one
+    set of inputs, too."""
+    def make(row):
+        torch, (N, E, V) = row.torch, row.shape
+        functional, target = torch.nn.functional, torch.randint(0, V, (N,), device=row.device)
+        x, w = ((row.values(n, E) - 0.625).requires_grad_(training) for n in (N, V))
+        loss = row.compile(lambda x, w, t: functional.cross_entropy(functional.linear(x, w), t))
+
+        def train():
+            with torch.enable_grad():
+                y = loss(x, w, target)
+            return torch.autograd.grad(y, [x, w])
+        return Call((), train if training else lambda: loss(x, w, target), MODES, True)
+    return make
 
 
 def matmul(row):
@@ -414,6 +431,8 @@ ROWS = {("chain", "forward"): chain,
         ("log_softmax", "forward"): activation("log_softmax", dim=-1),
         ("cross_entropy", "forward"): cross_entropy,
         ("cross_entropy", "backward"): backward_of(cross_entropy, constants=(1,)),
+        ("linear_cross_entropy", "forward"): linear_cross_entropy(False),
+        ("linear_cross_entropy", "training"): linear_cross_entropy(True),
         ("matmul", "forward"): matmul,
         ("conv2d", "forward"): convolution(None),
         ("conv2d_dx", "forward"): convolution(0),

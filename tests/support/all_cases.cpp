@@ -12,6 +12,7 @@ void add_ctc_cases(Suite& suite);
 void add_elementwise_cases(Suite& suite);
 void add_elementwise_functions_cases(Suite& suite);
 void add_indexing_cases(Suite& suite);
+void add_linear_cross_entropy_cases(Suite& suite);
 void add_loss_cases(Suite& suite);
 void add_matmul_cases(Suite& suite);
 void add_movement_cases(Suite& suite);
@@ -41,6 +42,7 @@ Suite all_cases() {
   add_elementwise_cases(suite);
   add_elementwise_functions_cases(suite);
   add_indexing_cases(suite);
+  add_linear_cross_entropy_cases(suite);
   add_loss_cases(suite);
   add_matmul_cases(suite);
   add_movement_cases(suite);

@@ -64,6 +64,21 @@ TEST(CudnnAttentionReason, SaysWhatItCannotTake) {
                 [](auto& p) { p.k_layout.batch = std::int64_t{1} << 31; });
 }
 
+TEST(CudnnAttentionReason, WindowsThatHideNothingAreNone) {
+  AttentionProblem p{};
+  p.sizes = {1, 1, 1, 16, 20, 8, 8};
+  const auto window = [&](bool causal, bool end, std::int64_t n) {
+    p.rule.causal = causal, p.rule.align_end = end, p.rule.window = n;
+    return cudnn_attention_call(p).window;
+  };
+  EXPECT_EQ(window(true, false, 15), 15) << "the last query is 15 from the first key";
+  EXPECT_EQ(window(true, false, 16), 0);
+  EXPECT_EQ(window(true, true, 19), 19);
+  EXPECT_EQ(window(true, true, 20), 0);
+  EXPECT_EQ(window(false, false, 19), 19) << "the first query is 19 from the last key";
+  EXPECT_EQ(window(false, false, 20), 0);
+}
+
 TEST(CudnnAttentionReason, WantsAlignedRows) {
   const char* const rows = "takes rows aligned to 16 bytes";
   const auto odd = [](const void* offset) { return static_cast<const char*>(offset) + 8; };

@@ -49,8 +49,8 @@ Vit::Vit(const VitOptions& options)
   draw(patches.weight, 1 / std::sqrt(static_cast<double>(options.channels * options.patch * options.patch)));
   init::zeros(patches.bias);
   draw(positions, 0.02);
-  // Deviations of 0.02, as for wider models, train small ones slowly: 5.4 % more errors after the recipe's
-  // eight passes.
+  // Deviations of 0.02, as for wider models, make small ones start slowly: after two passes of the recipe
+  // 81.2 % instead of 83.4 %.
   for (const auto& [name, value] : encoder.named_parameters()) {
     if (value.dim() == 2) init::xavier_uniform(value);
     if (value.dim() == 1 && name.ends_with("bias")) init::zeros(value);

@@ -8,6 +8,7 @@
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/classifier.h"
 #include "gpunn/models/recipes/detail/feature_pictures.h"
+#include "gpunn/training/transforms.h"
 
 namespace gpunn {
 namespace {
@@ -18,9 +19,10 @@ constexpr std::int64_t kShown = 3;  // pictures with their maps
 
 struct VitSettings : AdamSettings {
   std::int64_t patch = 4, features = 64, layers = 4, heads = 4, inner = 128;
-  double dropout = 0.1;
+  double dropout = 0;
+  bool mirror = true;
   VitSettings() {
-    epochs = 8, lr = 1e-3;
+    epochs = 10, lr = 1e-3;
     schedule.schedule = "cosine";
     schedule.warmup_steps = 200;
   }
@@ -32,6 +34,7 @@ struct VitSettings : AdamSettings {
     all.push_back({"heads", &heads, "heads of attention, a divisor of the features", 1, 64});
     all.push_back({"inner", &inner, "of the feed forward part", 1, 65536});
     all.push_back({"dropout", &dropout, "part of the units left out in training", 0, 0.99});
+    all.push_back({"mirror", &mirror, "turn half of the training pictures left to right"});
     return all;
   }
 };
@@ -57,7 +60,10 @@ void report_looks(HtmlReport& report, Vit& model, const detail::ClassifierData& 
 
 RecipeResult run(RecipeContext& context) {
   auto& s = static_cast<VitSettings&>(context.settings());
-  const detail::ClassifierData data = detail::load_fashion(s, {.flatten = false});
+  detail::ClassifierData data = detail::load_fashion(s, {.flatten = false});
+  if (s.mirror)
+    data.train =
+        std::make_shared<AugmentedDataset>(data.train, std::make_shared<RandomHorizontalFlip>(), s.seed);
   Vit model({.image = kImage,
              .patch = s.patch,
              .channels = 1,

@@ -61,7 +61,8 @@ std::vector<Tokens> checked_prompts(const detail::LanguageModel& model, std::spa
       check_token(model, out[b][i], detail::concat("token ", i, " of prompt ", b));
     GPUNN_CHECK(o.beyond_context == BeyondContext::slide || std::ssize(out[b]) <= model.context,
                 "expected a prompt of at most ", model.context, " tokens, which the model reads, got ",
-                out[b].size(), " in prompt ", b, "; BeyondContext::slide keeps the last of them");
+                out[b].size(), " in prompt ", b,
+                "; sliding (--slide, BeyondContext::slide) keeps the last of them");
   }
   return out;
 }

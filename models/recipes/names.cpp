@@ -186,12 +186,7 @@ TrainResult train_names(RecipeContext& context, CharRnn& model, const Names& nam
 void write_report(RecipeContext& context, CharRnn& model, const Names& names, const NewNames& invented,
                   const std::vector<detail::TextSample>& samples, const RecipeResult& result) {
   HtmlReport report("names", find_recipe("names").summary);
-  if (result.test_loss)
-    report.figure("validation loss", detail::fixed(*result.test_loss, 3), "nats a character",
-                  result.stopped   ? Tone::neutral
-                  : result.reached ? Tone::good
-                                   : Tone::bad);
-  report.figure("training loss", detail::fixed(result.train_loss, 3), "of the last pass");
+  detail::report_losses(report, result);
   report.figure("new names", std::to_string(invented.names.size()),
                 "of " + std::to_string(invented.drawn) + " drawn; known: " + std::to_string(invented.known));
   detail::report_verdict(report, context, result);

@@ -77,12 +77,7 @@ void write_report(RecipeContext& context, CharRnn& model, const ShakespeareData&
                   const RecipeResult& result) {
   const Recipe& recipe = find_recipe(context.recipe());
   HtmlReport report(recipe.name, recipe.summary);
-  if (result.test_loss)
-    report.figure("validation loss", detail::fixed(*result.test_loss, 3), "nats a character",
-                  result.stopped   ? Tone::neutral
-                  : result.reached ? Tone::good
-                                   : Tone::bad);
-  report.figure("training loss", detail::fixed(result.train_loss, 3), "of the last pass");
+  detail::report_losses(report, result);
   report.figure("steps", std::to_string(result.steps),
                 detail::fixed(result.steps_per_second, 1) + " a second");
   detail::report_verdict(report, context, result);

@@ -94,12 +94,7 @@ std::string sample(Gpt2& model, const CharacterVocab& vocab, const GptSettings& 
 void write_report(RecipeContext& context, Gpt2& model, const PlayData& data, const TrainResult& trained,
                   const std::vector<detail::TextSample>& samples, const RecipeResult& result) {
   HtmlReport report("shakespeare-gpt", find_recipe("shakespeare-gpt").summary);
-  if (result.test_loss)
-    report.figure("validation loss", detail::fixed(*result.test_loss, 3), "nats a character",
-                  result.stopped   ? Tone::neutral
-                  : result.reached ? Tone::good
-                                   : Tone::bad);
-  report.figure("training loss", detail::fixed(result.train_loss, 3), "of the last pass");
+  detail::report_losses(report, result);
   report.figure("steps", std::to_string(result.steps),
                 detail::fixed(result.steps_per_second, 1) + " a second");
   detail::report_verdict(report, context, result);

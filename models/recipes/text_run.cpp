@@ -6,6 +6,7 @@
 #include "gpunn/core/autograd.h"
 #include "gpunn/io/file.h"
 #include "gpunn/layers/functional.h"
+#include "gpunn/models/recipes/detail/numbers.h"
 #include "gpunn/models/text_model.h"
 #include "gpunn/training/data_loader.h"
 
@@ -94,6 +95,15 @@ double piece_share(std::string_view sample, std::string_view text, std::size_t n
   std::size_t known = 0;
   for (std::size_t i = 0; i + n <= sample.size(); ++i) known += pieces.count(sample.substr(i, n));
   return static_cast<double>(known) / static_cast<double>(sample.size() - n + 1);
+}
+
+void report_losses(HtmlReport& report, const RecipeResult& result) {
+  if (result.test_loss)
+    report.figure("validation loss", fixed(*result.test_loss, 3), "nats a character",
+                  result.stopped   ? Tone::neutral
+                  : result.reached ? Tone::good
+                                   : Tone::bad);
+  report.figure("training loss", fixed(result.train_loss, 3), "of the last pass");
 }
 
 }  // namespace gpunn::detail

@@ -67,6 +67,9 @@ std::string sample_text(CharRnn& model, const CharacterVocab& vocab, std::string
 /// Both in ASCII.
 double piece_share(std::string_view sample, std::string_view text, std::size_t n);
 
+/// The losses of a text model as the first figures of its report, the validation loss with the verdict.
+void report_losses(HtmlReport& report, const RecipeResult& result);
+
 /// A text drawn in the middle of a run.
 struct TextSample {
   std::int64_t step;

@@ -22,7 +22,7 @@ struct VitSettings : AdamSettings {
   double dropout = 0;
   bool mirror = true;
   VitSettings() {
-    epochs = 10, lr = 1e-3;
+    epochs = 14, lr = 1e-3;
     schedule.schedule = "cosine";
     schedule.warmup_steps = 200;
   }

@@ -5,6 +5,7 @@
 
 #include "gpunn/core/autograd.h"
 #include "gpunn/io/charts.h"
+#include "gpunn/layers/functional.h"
 #include "gpunn/models/recipes/detail/catalogue.h"
 #include "gpunn/models/recipes/detail/classifier.h"
 #include "gpunn/models/recipes/detail/feature_pictures.h"
@@ -54,7 +55,10 @@ void report_looks(HtmlReport& report, Vit& model, const detail::ClassifierData& 
   for (std::int64_t n = 0; n < pictures.size(0); ++n) {
     detail::report_maps(report, pictures.select(0, n), "picture");
     const Tensor looks = maps.select(0, n).select(1, 0).narrow(1, 1, grid * grid);  // [heads, patches]
-    detail::report_maps(report, looks.reshape({looks.size(0), grid, grid}), "head");
+    // As large as the picture: a square for each patch.
+    const std::int64_t heads = looks.size(0), side = kImage / grid;
+    const Tensor squares = expand(looks.reshape({heads, grid, 1, grid, 1}), {heads, grid, side, grid, side});
+    detail::report_maps(report, squares.reshape({heads, kImage, kImage}), "head");
   }
 }
 
